@@ -1,5 +1,5 @@
 //! The ops of a training step at the sizes of six layers of width 384, 2048 tokens at a time:
-//! `cargo bench --bench ops [-- NAME]`. Beside each product in bf16 the same in f32.
+//! `cargo bench --bench ops [-- NAME]`. Next to each product in bf16 the same in f32.
 
 use std::hint::black_box;
 

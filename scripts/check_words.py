@@ -18,7 +18,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# (pattern, advice, kinds): kinds are s (strings), d (documents), c (comments).
+# (pattern, advice, kinds): kinds are s (strings), d (documents), c (comments), h (the beginning of a doc comment).
 HABITS = [
     (r"\btell(?:s|ing)?\b(?! apart)|\btold\b", "print, report, show, describe; distinguish", "sdc"),
     (r"\b(?:says?|said)\b", "print, report, show, state", "sdc"),
@@ -39,17 +39,17 @@ HABITS = [
     (r"\bfor ever\b", "forever, permanently", "sdc"),
     (r", too\b(?=[ .;:,)]|$)(?! (?:many|much|few|long|large|small|big|old|late|short|early|wide|deep|far|high|low|slow))", "also (before the verb)", "sdc"),
     (r"\balso[.;]", "also (before the verb)", "sdc"),
-    (r"\bno longer\b", "not ... any more, stopped ...", "sdc"),
+    (r"\bno longer\b", "not ... any more, stopped ...", "sd"),
     (r"\bit is tried\b|\bis tried again\b", "is retried", "sdc"),
-    (r"\bthe former\b|\bthe latter\b|\banother one\b", "repeat the noun", "sdc"),
+    (r"\bthe former\b|\bthe latter\b|\banother one\b", "repeat the noun", "sd"),
     (r"\bthe shell is yours\b|\bhas its prompt\b", "in the background", "sdc"),
     (r"\breckon(?:s|ed)?\b", "estimated, computed", "sdc"),
     (r"\bhow (?:it|they) stands?\b|\bhow it came\b", "status, history", "sdc"),
     (r"\bcan be had\b", "at most ... available", "sdc"),
     (r"\bthat many\b|\bso many\b|(?<!half )(?<!twice )\bas many\b(?! as)", "the number", "s"),
     (r"\b1 (?:threads|layers|steps|windows|files|tokens|runs|models|heads)\b", "1 thread (singular)", "s"),
-    (r"^What\b(?!.*\?)", "begin with a verb: Draws, Returns, Lists", "c"),
-    (r"^How (?:far|many|much|long|often|it|they|a|the)\b(?!.*\?)", "begin with a verb or a noun", "c"),
+    (r"^What\b(?!.*\?)", "begin with a verb: Draws, Returns, Lists", "h"),
+    (r"^How (?:far|many|much|long|often|it|they|a|the)\b(?!.*\?)", "begin with a verb or a noun", "h"),
 ]
 HABITS = [(re.compile(pattern, re.I), advice, kinds) for pattern, advice, kinds in HABITS]
 
@@ -61,21 +61,23 @@ TOKEN = re.compile(
 
 
 def rust(path):
-    """Yields (line number, kind, text) of a Rust file: kind is s or c. A doc comment is one text, so that a phrase may be
-    broken over lines; a test module ends what is read of strings."""
+    """Yields (line number, kind, text) of a Rust file: s for strings, c for comments, hc for doc comments. The paragraphs of a comment
+    are one text each, so that a phrase may be broken over lines. Strings are read up to the file's module of tests."""
     text = path.read_text(encoding="utf-8")
     tests = text.find("#[cfg(test)]\nmod ")
     if tests < 0 or re.match(r"#\[cfg\(test\)\]\nmod \w+;", text[tests:]):
         tests = len(text)
     is_test = path.name in ("tests.rs",) or {"tests", "benches"} & set(path.relative_to(ROOT).parts)
-    comment, first, last = [], 0, -2
+    comment, first, last, doc = [], 0, -2, False
     for token in TOKEN.finditer(text):
         line = text.count("\n", 0, token.start()) + 1
         if token["line"] is not None:
             words = token["line"].lstrip("/!").strip()
             if line != last + 1 or not words:
                 if comment:
-                    yield first, "c", " ".join(comment)
+                    yield first, "hc" if doc else "c", " ".join(comment)
+                # A later paragraph of a doc comment need not begin with a verb.
+                doc = line != last + 1 and token["line"].startswith(("///", "//!"))
                 comment, first = [], line
             if words:
                 comment.append(words)
@@ -86,9 +88,10 @@ def rust(path):
                 continue
             words = re.sub(r"\\\n\s*", "", token["string"] or token["raw"])
             words = re.sub(r"\{[^{}]*\}", "{}", words)
-            yield line, "s", words.strip('br#"').replace("\\n", " ").replace('\\"', '"')
+            words = re.sub(r'^b?r?#*"|"#*$', "", words)
+            yield line, "s", words.replace("\\n", " ").replace('\\"', '"')
     if comment:
-        yield first, "c", " ".join(comment)
+        yield first, "hc" if doc else "c", " ".join(comment)
 
 
 def markdown(path):
@@ -155,7 +158,7 @@ def main():
     paths = [path.resolve() for path in options.paths] or files()
     for path, line, kind, words in texts(paths):
         for pattern, advice, where in HABITS:
-            if kind not in where:
+            if not set(kind) & set(where):
                 continue
             for hit in pattern.finditer(words):
                 around = words[max(0, hit.start() - 40) : hit.end() + 40]
@@ -163,7 +166,7 @@ def main():
                 if entry:
                     allowed[entry] = True
                     continue
-                if kind not in kinds:
+                if kind[-1] not in kinds:
                     continue
                 found += 1
                 counts[kind, pattern.pattern] = counts.get((kind, pattern.pattern), 0) + 1

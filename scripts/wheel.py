@@ -47,6 +47,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 def build_sdist(sdist_directory, config_settings=None):
     import maturin
 
+    # maturin asks for the directory, which is not part of the archive.
+    DATA.mkdir(parents=True, exist_ok=True)
     return maturin.build_sdist(sdist_directory, config_settings)
 
 

@@ -119,7 +119,7 @@ fn exit_at_once() -> ! {
     unsafe { libc::_exit(INTERNAL) }
 }
 
-/// Says why the process ends, in a signal handler: no allocation, no lock.
+/// Describes why the process ends, in a signal handler: no allocation, no lock.
 fn on_abort() {
     write_error(b"heirloom: aborted by an internal error");
     write_error(RESUME);

@@ -1,4 +1,4 @@
-//! Job control: stopping so that the shell has its prompt, and finding out who may use the terminal.
+//! Job control: stopping so that the shell returns, and finding out who may use the terminal.
 //!
 //! A full screen is in raw mode, where the terminal sends Ctrl-Z as a key. The program therefore stops its own process
 //! group, as the terminal would. Nothing here draws or reads.
@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// A shell that ends signals its stopped jobs within so long after the end of its terminal.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What SIGTSTP and SIGCONT have asked for since it was last looked at.
+/// Requests by SIGTSTP and SIGCONT since the last look.
 #[derive(Debug, Default)]
 struct Asked {
     suspend: Arc<AtomicBool>,
@@ -142,7 +142,7 @@ fn parent_in(stat: &str) -> Option<i32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What is known of the shell behind a screen.
+/// Knowledge of the shell behind a screen.
 #[derive(Debug)]
 struct Shell {
     /// The screen was left for it.
@@ -188,7 +188,7 @@ fn is_farewell_after(unseen: bool, lost: Option<Duration>) -> bool {
     unseen && lost.is_some_and(|since| since < FAREWELL)
 }
 
-/// Stops this process and its group (a script or pipeline around it), so that the shell has its prompt, and returns
+/// Stops this process and its group (a script or pipeline around it), so that the shell returns, and returns
 /// after SIGCONT: true. False: the system has not stopped it, since its group has no shell that could continue it.
 ///
 /// # Errors

@@ -19,14 +19,14 @@ fn main() -> ExitCode {
             say::err(&exit::words(&error));
             exit::code(&error)
         }),
-        // Help and the version are told in this way, too.
+        // Help and the version are reported in this way as well.
         Err(told) => say::usage(&told),
     });
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Tells glibc to keep freed memory instead of giving it back page by page: faulting it in anew can cost more time than
-/// the arithmetic does.
+/// Describes glibc to keep freed memory instead of giving it back page by page: faulting it in again can cost more time
+/// than the arithmetic does.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt takes plain numbers and runs before any other thread exists.

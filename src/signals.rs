@@ -19,7 +19,7 @@ use crate::threads;
 /// Every signal that asks for a stop.
 pub const STOPS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU];
 /// Those of them that a person repeats to end the process at once. The others are warnings, which batch systems and the
-/// kernel repeat by themselves.
+/// kernel repeat on their own.
 const INSISTING: [i32; 2] = [SIGTERM, SIGINT];
 /// All that a training process handles.
 pub const WATCHED: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU, SIGHUP];
@@ -33,7 +33,7 @@ const STOPPED_EARLY: i32 = 75;
 /// and through its parent, as when a whole process group is signalled.
 const APART: Duration = Duration::from_millis(500);
 
-/// What has been signalled so far.
+/// The signals received so far.
 #[derive(Debug, Default)]
 pub struct Signalled {
     stop: AtomicBool,
@@ -44,7 +44,7 @@ pub struct Signalled {
 struct First {
     /// The signal that asked for the stop.
     signal: Option<i32>,
-    /// What a stop does before there is something to save.
+    /// The effect of a stop before there is something to save.
     early: Early,
     /// When a person asked for the stop first.
     insisted: Option<Instant>,
@@ -132,7 +132,7 @@ impl Signalled {
         }
     }
 
-    /// The screen is gone and the work goes on: before [`Self::begin`], a stop ends the process at once again.
+    /// The screen is gone and the work continues: before [`Self::begin`], a stop ends the process at once again.
     pub fn leave_screen(&self) {
         let mut first = self.lock();
         if first.early == Early::Screen {
@@ -246,7 +246,7 @@ pub fn survive_size_limit() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Says that nothing is lost by a stop this early, and ends the process.
+/// Describes that nothing is lost by a stop this early, and ends the process.
 fn end_early(signal: Option<i32>) -> ! {
     let what = signal.map_or("stopped".into(), |signal| {
         format!("{} received", name(signal))

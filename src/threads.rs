@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 /// Starts a thread.
 ///
 /// # Errors
-/// When the system refuses it; says which limits there are.
+/// When the system refuses it; names which limits there are.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! Forecasts in a run: the same in its evidence and from the command line, and a round that will not match ends early where
-//! the config says so.
+//! Forecasts in a run: the same in its evidence and from the command line, and a round that will not match ends early
+//! where the config asks for it.
 
 mod common;
 

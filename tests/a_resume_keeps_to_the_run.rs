@@ -1,5 +1,5 @@
-//! A resume goes on with the run that was interrupted: every key of the config has a rule that says what may change,
-//! and when; device and threads stay, or the change is reported.
+//! A resume continues with the run that was interrupted: every key of the config has a rule that describes what may
+//! change, and when; device and threads stay, or the change is reported.
 
 mod common;
 
@@ -144,7 +144,7 @@ fn every_key(place: &Place, name: &str, stage: Stage, phase: &str) {
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(2), "{set}\n{out}\n{err}");
         if ["model.n_kv_head", "model.rope_theta"].contains(path) {
-            // Not of this family, which is said first.
+            // Not of this family, which is reported first.
             let no_meaning = format!("{path} has no meaning for model.family");
             assert!(err.contains(&no_meaning), "{set}: {err}");
             continue;
@@ -314,7 +314,7 @@ fn a_value_for_the_next_phase_waits_for_it() {
     assert_eq!(infos.next_back(), Some(512));
 }
 
-/// Controls repeat the rounds: without another round, the value is not used, and the config says so.
+/// Controls repeat the rounds: without another round, the value is not used, and the config shows it.
 #[test]
 fn a_value_that_waits_in_vain_is_reported() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Whatever ends a run, resuming it gives the model and the numbers of a run that was never disturbed, to the bit.
+//! Whatever ends a run, resuming it gives the model and the numbers of a run that was never disturbed, bit for bit.
 
 mod common;
 
@@ -40,13 +40,13 @@ fn outcome(place: &Place, name: &str) -> (Vec<u8>, Vec<u8>, Vec<u8>, Value) {
 
 fn timeless(object: &mut Value) {
     for field in ["tokens_per_second", "tokens_per_second_wall", "name"] {
-        // Controls are told apart by their order.
+        // Controls are distinguished by their order.
         object.as_object_mut().unwrap().shift_remove(field);
     }
 }
 
-/// Trains `name` to its end through kills after random times, and returns how many there were. What is on disk is whole
-/// after each.
+/// Trains `name` to its end through kills after random times, and returns how many there were. What is on disk is
+/// intact after each.
 fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u64) -> u32 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut args = vec!["train", "--name", name, "--json"];
@@ -58,7 +58,7 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
         let err = out.try_clone().unwrap();
         command.stdout(out).stderr(err).env("HEIRLOOM_FAULT", fault);
         let mut child = command.spawn().unwrap();
-        // More and more of it, so that a busy machine gets on, too.
+        // More and more of it, so that a busy machine gets on as well.
         let most = 500 + 10 * u64::from(kills);
         let patience = Duration::from_millis(rng.random_range(60..most));
         std::thread::sleep(patience);
@@ -69,7 +69,7 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
         signal(child.id(), Signal::SIGKILL);
         child.wait().unwrap();
         kills += 1;
-        // Killed before it had a directory, it begins anew.
+        // Killed before it had a directory, it begins again.
         if place.run_dir(name).join("events.jsonl").exists() {
             args = vec!["train", "--resume", name, "--json"];
             numbers_have_no_gap(place, name);
@@ -286,7 +286,7 @@ fn an_older_checkpoint_can_be_named() {
     // Done is done.
     let output = place.run(&["train", "--resume", "whole"]);
     assert_eq!(output.status.code(), Some(2));
-    // Of a run that is not, any kept checkpoint is a place to go on from, growths after it included.
+    // Of a run that is not, any kept checkpoint is a place to continue from, growths after it included.
     let mut child = place.start(&["train", "mini.toml", "--name", "part"]);
     place.wait_event("part", "controls", |e| {
         e["phase"] == "control-random" && e["kind"] == "train"

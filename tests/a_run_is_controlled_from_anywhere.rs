@@ -71,7 +71,7 @@ fn scripts_command_a_run_and_are_answered() {
         (&status["state"], &status["name"]),
         (&json!("paused"), &json!("mine"))
     );
-    // A pause that was ordered lasts, though nobody watches.
+    // A pause that was ordered lasts, though no dashboard watches.
     std::thread::sleep(Duration::from_millis(300));
     assert!(ctl_ok(&place, &["status"]).starts_with("paused"));
     ctl_ok(&place, &["resume"]);
@@ -230,7 +230,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     assert_eq!(looking.exit_code(), 0);
 }
 
-/// Two dashboards ask the same run: each gets the answers to its own commands, told apart by their tickets.
+/// Two dashboards ask the same run: each gets the answers to its own commands, distinguished by their tickets.
 #[test]
 fn each_dashboard_gets_the_answers_to_its_own_commands() {
     let place = Place::new();
@@ -371,7 +371,7 @@ fn what_is_not_understood_is_refused_and_training_goes_on() {
             "{answer}"
         );
     }
-    // A client that says nothing, and one that breaks off, disturb nobody.
+    // A client that sends nothing, and one that breaks off, disturb nobody.
     let silent = UnixStream::connect(&address).unwrap();
     drop(UnixStream::connect(&address).unwrap());
     let logged = place.wait_event("mine", "the refusal in the journal", |e| {

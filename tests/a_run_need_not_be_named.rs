@@ -43,7 +43,7 @@ fn live_and_last_runs_are_found() {
         assert!(code == 2 && err[0].ends_with(wanted), "{err:?}");
     }
     let _second = place.in_background("second", &LONG, "");
-    // The only live one, though `first` is there as well; with a command of several words, too.
+    // The only live one, though `first` is there as well; with a command of several words as well.
     let (code, out, err) = run(&place, &["ctl", "pause"]);
     assert_eq!(
         (code, err[0].as_str()),
@@ -55,7 +55,7 @@ fn live_and_last_runs_are_found() {
     let (code, out, err) = run(&place, &["ctl", "--json", "status"]);
     assert!(code == 0 && out.contains("\"name\": \"second\""), "{out}");
     assert_eq!(err.len(), 1);
-    // Named, nothing is said.
+    // Named, nothing is reported.
     let (code, _, err) = run(&place, &["ctl", "second", "status"]);
     assert!(code == 0 && err.is_empty(), "{err:?}");
     let (code, _, err) = run(&place, &["ctl", "second"]);

@@ -1,4 +1,4 @@
-//! Ctrl-Z in an interactive shell: the shell has its prompt, training continues, and `fg` brings the whole screen back.
+//! Ctrl-Z in an interactive shell: the shell returns, training continues, and `fg` brings the whole screen back.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -87,7 +87,7 @@ impl Shell {
         })
     }
 
-    /// Presses Ctrl-Z, and checks that the shell has its prompt in a terminal that it can use.
+    /// Presses Ctrl-Z, and checks that the shell returns in a terminal that it can use.
     #[track_caller]
     fn suspend(&mut self) {
         self.pty.press(CTRL_Z);
@@ -238,7 +238,7 @@ fn a_view_stops_and_comes_back_as_it_would_be_drawn_now() {
     shell.pty.see("Stopped");
     shell.back("/100,000");
     shell.pty.see_that("the picture", |text| text == seen);
-    // A request from outside does what the key does, in a prompt, too.
+    // A request from outside does what the key does, in a prompt as well.
     shell.pty.press(":");
     shell.pty.see(" command ");
     signal(shell.job(), Signal::SIGTSTP);

@@ -347,7 +347,7 @@ fn a_run_in_use() {
     wait("the end", || (!common::is_alive(run.0)).then_some(()));
 }
 
-/// Under `ask`, past the most steps that go on without an answer.
+/// Under `ask`, past the most steps that continue without an answer.
 #[test]
 fn a_resume_past_the_overrun_trains_on() {
     let place = Place::new();

@@ -119,7 +119,7 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     assert_eq!(json["total"]["documents"], 3);
     assert_eq!(json["left_out"].as_array().unwrap().len(), 3);
 
-    // The same texts, without the bad one, for a run; then what it reads is said.
+    // The same texts, without the bad one, for a run; then what it reads is reported.
     std::fs::remove_file(place.path().join("d/b.jsonl")).unwrap();
     let prepare = [
         "data",
@@ -370,7 +370,7 @@ fn torn_lines_of_a_journal_are_skipped() {
     let mut torn = lines.join("\n") + "\n";
     torn.push_str("{\"v\":1,\"seq\":99999,\"t\":17");
     std::fs::write(&path, torn).unwrap();
-    // The torn line in the middle is told, the torn tail is not.
+    // The torn line in the middle is reported, the torn tail is not.
     assert_eq!(place.show("mine")["state"], "interrupted");
     place.expect(
         0,
@@ -413,7 +413,7 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         .unwrap();
     assert!(name.contains('@') && !name.contains(latest), "{err}");
     let offered = name.split_once('@').unwrap().1;
-    // Without a name the newest that is whole is taken, and the damage is told.
+    // Without a name the newest that is intact is taken, and the damage is reported.
     place.expect(
         0,
         &["train", "--resume", "mine", "--set", "train.steps=120"],

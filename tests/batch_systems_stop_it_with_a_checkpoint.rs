@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const WARNINGS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU];
-/// A run that does not end by itself and writes no checkpoint by itself.
+/// A run that does not end on its own and writes no checkpoint on its own.
 const LONG: [&str; 8] = [
     "train",
     "mini.toml",

@@ -1,5 +1,5 @@
-//! `--device` takes what there is, and says why a GPU that was asked for cannot be had. Where no driver is installed, a
-//! library of the same interface (`fixtures/driver.c`) answers in its place.
+//! `--device` takes what there is, and reports why a GPU that was asked for cannot be had. Where no driver is
+//! installed, a library of the same interface (`fixtures/driver.c`) answers in its place.
 
 mod common;
 
@@ -132,7 +132,7 @@ fn the_cpu_needs_no_driver() {
     assert!(err.contains("use auto, cpu, cuda or cuda:N"), "{err}");
 }
 
-/// Other commands take the same word, and are told the same.
+/// Other commands take the same word, and print the same.
 #[test]
 fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
     let place = Place::new();

@@ -367,7 +367,7 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
         }
         Differs::Ends => {
             if binding.scope == Scope::Global {
-                // It only asks here, where a trainer would go on.
+                // It only asks here, where a trainer would continue.
                 press(&mut pty, keys);
                 pty.see(" leave ");
             } else {
@@ -377,7 +377,7 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
         }
         Differs::Redraws => unreachable!("{what}"),
     }
-    // A trainer that was left goes on.
+    // A trainer that was left continues.
     let pid = place.lock(name)["pid"]
         .as_u64()
         .and_then(|p| u32::try_from(p).ok());

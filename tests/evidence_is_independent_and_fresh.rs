@@ -292,7 +292,7 @@ fn an_evaluation_that_is_not_finite_is_no_match_and_no_reason_to_grow() {
             .contains("no decision was taken: insufficient data"),
         "{last}"
     );
-    // Where the cause is gone, the run goes on.
+    // Where the cause is gone, the run continues.
     place.expect(0, &["train", "--resume", "nan"]);
     assert_eq!(place.show("nan")["state"], "done");
 }

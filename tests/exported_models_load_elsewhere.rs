@@ -302,7 +302,7 @@ fn a_checkpoint_becomes_plain_and_the_card_says_how() {
     }
     let tokenizer = json_of(&to.join("tokenizer_config.json"));
     assert_eq!(tokenizer["eos_token"], "<|endoftext|>");
-    // What is exported is no checkpoint of this program any more: nothing is cut off a second time.
+    // What is exported is not a checkpoint of this program any more: nothing is cut off a second time.
     let again = tmp.path().join("again");
     assert!(hugging_face(&to, &again).changes.is_empty());
 }
@@ -816,8 +816,8 @@ struct AbsentBiases {
     mean_loss: f64,
 }
 
-/// The architecture alone says how rows of queries and keys lie, and each bias may be absent; the losses are those of
-/// transformers with zeros there (tests/fixtures/make_absent_biases_fixture.py).
+/// The architecture alone describes how rows of queries and keys lie, and each bias may be absent; the losses are those
+/// of transformers with zeros there (tests/fixtures/make_absent_biases_fixture.py).
 #[test]
 fn biases_that_a_gguf_file_leaves_out_are_zero() {
     let tmp = tempfile::tempdir().unwrap();
@@ -1097,7 +1097,7 @@ fn transformers_computes_the_same() {
         println!("{name:24} {most:.1e}");
         assert!(most < 1e-4, "{name}: {most}");
     }
-    // A GGUF file's tokenizer becomes one that loads by itself, and so does a checkpoint's.
+    // A GGUF file's tokenizer becomes one that loads on its own, and so does a checkpoint's.
     let to = tmp.path().join("from-gguf");
     hugging_face(&fixtures().join("gguf/llama3-rope.gguf"), &to);
     let recorded = json_of(&fixtures().join("gguf/tokenizers.json"));

@@ -1,4 +1,4 @@
-//! A full disk, a read-only file system, a deleted directory, a slow rename: training goes on or says why not, and
+//! A full disk, a read-only file system, a deleted directory, a slow rename: training continues or reports why not, and
 //! nothing that was written is damaged.
 
 mod common;
@@ -82,7 +82,7 @@ const LONG: [&str; 6] = [
 fn a_full_disk_is_survived() {
     let place = Place::new();
     let small = Small::mount(&place, "size=90m");
-    // Without checkpoints in passing, whose own warnings would follow the one that is waited for.
+    // Without checkpoints in between, whose own warnings would follow the one that is waited for.
     let settings = [&LONG[..4], &["--set", "checkpoint.every=0"]].concat();
     let run = in_background(&place, &settings, "");
     place.wait_event("mine", "a checkpoint of round 1", |e| {
@@ -264,7 +264,7 @@ fn a_deleted_directory_is_made_anew() {
         (&events[0]["kind"], &events[0]["status"]),
         (&"run".into(), &"started".into())
     );
-    // A socket that lay in the directory is there again, too.
+    // A socket that lay in the directory is there again as well.
     wait("an answer", || {
         (ctl(&place, &["status"]).0 == 0).then_some(())
     });

@@ -120,7 +120,7 @@ fn our_own_runs_come_to_what_was_expected() {
     let line = mean(rounds().map(|r| (r.line - r.truth).abs()));
     assert!(error <= stays / 2.0, "{error} against {stays}");
     assert!(error <= line / 2.0, "{error} against {line}");
-    // A plateau is said to be likely at no evaluation with more than 0.01 nats to come.
+    // A plateau is reported to be likely at no evaluation with more than 0.01 nats to come.
     for row in &rows {
         let fall = row.last - row.truth;
         let is_kept = row.plateau != Plateau::Likely || fall <= forecast::PLATEAU;

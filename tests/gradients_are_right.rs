@@ -119,7 +119,8 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
         let slope = (4.0 * central(h / 2.0)? - central(h)?) / 3.0;
         model.weights.write(i, &start)?;
         assert!(
-            // A bias on keys shifts a row's scores alike: its gradient is next to nothing, f32's noise beside it is not.
+            // A bias on keys shifts a row's scores alike: its gradient is next to nothing, f32's noise next to it is
+            // not.
             (slope - length).abs() < 5e-3 * length + 3e-6,
             "{what}, {}: slope {slope}, gradient's length {length}",
             p.name
@@ -128,7 +129,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
     Ok(())
 }
 
-/// Recomputed activations are the kept ones, and so are the gradients, to the bit.
+/// Recomputed activations are the kept ones, and so are the gradients, bit for bit.
 #[test]
 fn recomputed_activations_give_the_same_gradients() -> Result<()> {
     for (what, config) in configs() {

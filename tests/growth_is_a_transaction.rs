@@ -50,7 +50,7 @@ fn a_growth_fails(place: &Place, fault: &str, wanted: &str) {
     assert_eq!(place.show("mine")["state"], "failed");
 }
 
-/// Without the fault the run goes on from there and ends like one that never failed.
+/// Without the fault the run continues from there and ends like one that never failed.
 fn goes_on(place: &Place) {
     place.expect(0, &["train", "--resume", "mine"]);
     place.expect(0, &["train", "mini.toml", "--name", "whole"]);
@@ -238,7 +238,7 @@ fn a_rollback_is_exact() {
         (&whole["rounds"], &whole["controls"])
     );
 
-    // What was left is told: where it led, and how good it was.
+    // What was left is reported: where it led, and how good it was.
     let told = &mine["rollbacks"][0];
     assert_eq!(
         (&told["checkpoint"], &told["to_step"]),

@@ -1,4 +1,4 @@
-//! A run directory that somebody else has written: whatever is in it, the program reads on, in bounded memory, and what
+//! A run directory that someone else has written: whatever is in it, the program reads on, in bounded memory, and what
 //! it prints draws nothing but what the program itself draws.
 
 mod common;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// Most memory that the program may have used at once, in KiB.
 const MOST_KIB: u64 = 150 << 10;
-/// Part of every hostile text, and of nothing the program writes by itself.
+/// Part of every hostile text, and of nothing the program writes on its own.
 const MARK: &str = "KILROY";
 
 /// A text that would clear the screen, paint a prompt, set the title, ring, reverse and hide.
@@ -173,7 +173,7 @@ fn said(place: &Place, args: &[&str]) -> Said {
         .spawn()
         .unwrap();
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
-    // SAFETY: both pointers are valid, and nobody else waits for this child.
+    // SAFETY: both pointers are valid, and no other code waits for this child.
     let usage = unsafe {
         let pid = libc::wait4(
             child.id().cast_signed(),
@@ -255,7 +255,7 @@ fn a_name_draws_nothing_and_leads_nowhere() {
         journal.event(0, json!({"kind": "run", "status": "started"}));
     }
     std::os::unix::fs::symlink("../outside", runs.join("linked")).unwrap();
-    // A pipe would keep its reader waiting for ever.
+    // A pipe would keep its reader waiting forever.
     std::fs::create_dir(runs.join("pipe")).unwrap();
     std::fs::write(runs.join("pipe/config.toml"), "").unwrap();
     nix::unistd::mkfifo(
@@ -347,7 +347,7 @@ fn a_name_draws_nothing_and_leads_nowhere() {
 /// Everything the program may write to a terminal: text, sequences that place, style, show or hide, and switch modes, and titles.
 #[track_caller]
 fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
-    // What the terminal itself adds at a line's end is no drawing.
+    // What the terminal itself adds at a line's end is not a drawing.
     let text = String::from_utf8_lossy(bytes).replace(['\r', '\n'], "");
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_control() || heirloom::text::is_invisible(c)) {
@@ -394,7 +394,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     let mut journal = Journal::create(&place.run_dir("hostile"));
     journal.nasty();
     journal.endless_line();
-    // A name and a phase may say what they like where names and phases stand; this only stands in its line.
+    // A name and a phase may describe what they like where names and phases stand; this only stands in its line.
     journal.log(55, &drawing().replace("grow by 2", "grow by 77"));
     drop(journal);
     let mut pty = Pty::start(&place, &["watch", "hostile"], 80, 24);

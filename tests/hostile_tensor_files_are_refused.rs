@@ -1,5 +1,5 @@
-//! Model files that are cut, damaged, hostile or of another kind: each is refused with a message that says what is wrong
-//! and what to do, in bounded time and memory, and never with a panic.
+//! Model files that are cut, damaged, hostile or of another kind: each is refused with a message that describes what is
+//! wrong and what to do, in bounded time and memory, and never with a panic.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ fn counts_are_not_believed() {
     let tmp = tempfile::tempdir().unwrap();
     let [_, (path, data)] = small_files(tmp.path());
     let whole = fs::read(&path).unwrap();
-    // Every eight bytes of the header in turn say something enormous, as a count, length, dimension or offset.
+    // Every eight bytes of the header in turn show something enormous, as a count, length, dimension or offset.
     for at in 4..data - 8 {
         for n in [u64::MAX, 1 << 62, 1 << 40, u64::from(u32::MAX)] {
             let mut bytes = whole.clone();

@@ -381,7 +381,7 @@ fn keys_that_mean_nothing_hold_nothing_up() {
     let place = Place::new();
     let mut pty = start(&place, &[&ASK, &LONG]);
     pty.see("round 1");
-    // The keypad's middle, half a sequence, a byte that is no character.
+    // The keypad's middle, half a sequence, a byte that is not a character.
     for bytes in [&b"\x1b[E"[..], b"\x1b[", b"\xff"] {
         pty.press_bytes(bytes);
         let seen = pty.text();

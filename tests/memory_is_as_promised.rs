@@ -236,7 +236,7 @@ fn a_recipe_with_restarts_reaches_what_was_promised() {
     assert!(text.contains(&words), "{words}: {text}");
 }
 
-/// `info` of a config prints what a dry run of it says of the reference.
+/// `info` of a config prints what a dry run of it reports of the reference.
 #[test]
 fn info_prints_the_same_number() {
     let place = Place::new();
@@ -387,7 +387,7 @@ fn terminate(pid: u32) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
 }
 
-/// Where a copy does not fit, the same checkpoints are written while training waits, and the journal says so.
+/// Where a copy does not fit, the same checkpoints are written while training waits, and the journal reports it.
 #[test]
 fn checkpoints_without_a_copy_are_the_same() {
     let place = Place::new();

@@ -1,5 +1,6 @@
 //! `hf:OWNER/NAME` is a model like any other: it is fetched once, kept in the hub's standard cache, and used from there
-//! when there is no network. What goes wrong on the way is told in words and leaves nothing half under a file's name.
+//! when there is no network. What goes wrong on the way is reported in words and leaves nothing half under a file's
+//! name.
 //!
 //! The hub is a small server in the test, and so is whom it leads to.
 #![cfg(feature = "hub")]
@@ -40,13 +41,13 @@ struct Shelf {
     commit: String,
     /// Whether the connection breaks in the middle of [`SHARD`].
     breaks: bool,
-    /// Whether ranges are heeded when a file's rest is asked for.
+    /// Whether ranges are honoured when a file's rest is asked for.
     resumes: bool,
     /// Where requests for files are led to: an address or a path that comes before theirs.
     files_lead_to: Option<String>,
     /// The same for requests about the repository.
     list_leads_to: Option<String>,
-    /// How long [`SHARD`] is said to be, if not as long as it is; 0: nothing is said.
+    /// How long [`SHARD`] is reported to be, if not as long as it is; 0: nothing is reported.
     announced: Option<u64>,
     /// Whether [`SHARD`] comes without a length and never ends.
     endless: bool,
@@ -113,7 +114,7 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 let shelf = shelf.lock().unwrap().clone();
                 let asked = Arc::clone(&asked);
-                // A client that has gone is no matter of the server's.
+                // A client that has gone is not a matter of the server's.
                 std::thread::spawn(move || answer(&stream, &shelf, &asked));
             }
         });

@@ -128,7 +128,7 @@ fn a_lock_that_names_another_runs_socket_commands_nothing() {
     }
     assert!(is_alive(run.0));
     assert!(place.events("mine").iter().all(|e| e["kind"] != "command"));
-    // The run itself is commanded as before, through a link, too.
+    // The run itself is commanded as before, through a link as well.
     std::os::unix::fs::symlink("mine", place.run_dir("linked")).unwrap();
     assert_eq!(place.ctl("linked", &["status"]).0, 0);
     assert_eq!(place.ctl("mine", &["quit"]).0, 0);
@@ -222,7 +222,7 @@ fn an_address_that_is_not_a_socket_is_refused_at_once() {
     }
 }
 
-/// A server that takes no connections, as a stopped process or a hostile one: `ctl` does not wait for ever.
+/// A server that takes no connections, as a stopped process or a hostile one: `ctl` does not wait forever.
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let place = Place::new();
@@ -365,7 +365,7 @@ fn a_server_that_reads_nothing_holds_up_no_key() {
         assert!(sent < 100_000, "no socket holds as much");
     };
     assert!(refused.contains("reads no commands"), "{refused}");
-    // What was sent before has no answer any more, and that is said of each.
+    // What was sent before has no answer any more, and that is reported of each.
     let answers = desk.with(|feed, _| feed.answers());
     assert_eq!(answers.len(), sent);
     assert!(answers.iter().all(|a| !a.applied));

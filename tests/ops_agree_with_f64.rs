@@ -48,7 +48,7 @@ fn the_optimizer_agrees() {
     check(9, |t| t.optimizer());
 }
 
-/// An op that is added is checked, too.
+/// An op that is added is checked as well.
 #[test]
 fn every_op_is_among_the_checks() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,4 +1,4 @@
-//! Plain lines say what is trained, when, and how a decision is answered; at a terminal they take the answer.
+//! Plain lines describe what is trained, when, and how a decision is answered; at a terminal they take the answer.
 
 mod common;
 
@@ -405,7 +405,7 @@ fn in_a_pipe_the_lines_say_it_all() {
     let result = &place.show("mine")["rounds"][0];
     let steps = result["steps"].as_u64().unwrap();
     assert!(last("round-1 ").starts_with(&format!("round-1 step {steps}/")));
-    // Nothing is said twice.
+    // Nothing is reported twice.
     let said: Vec<&str> = events.iter().map(|(_, _, text)| *text).collect();
     for once in [
         "reference finished: ",
@@ -554,7 +554,7 @@ fn an_attached_plain_terminal_answers_a_run_elsewhere() {
         since,
         "decided by control: train on for 1000000 steps",
     );
-    // Another client takes the control; the lines say so, and the end has the table.
+    // Another client takes the control; the lines report it, and the end has the table.
     place.expect(0, &["ctl", "mine", "stop"]);
     see(&pty, 0, "outcome: stopped");
     see(&pty, 0, "run mine has ended: heirloom show mine\n");

@@ -1,5 +1,5 @@
 //! A published model computes here what transformers computes with it: every family, from Hugging Face directories and
-//! GGUF files; and what is no model, or one of another kind, is refused in words.
+//! GGUF files; and what is not a model, or one of another kind, is refused in words.
 //!
 //! The fixtures are made by `tests/fixtures/make_model_fixtures.py` and `make_gguf_fixtures.py`.
 

@@ -1,5 +1,5 @@
 //! `heirloom rank` finds in a model what transformers' attention and numpy's decomposition find
-//! (`fixtures/make_survey_fixture.py`), and says what is wrong with a question that has no answer.
+//! (`fixtures/make_survey_fixture.py`), and describes what is wrong with a question that has no answer.
 
 mod common;
 
@@ -151,7 +151,7 @@ fn the_table_names_layers_heads_and_what_to_inherit() {
     ] {
         assert!(text.contains(what), "{what}: {text}");
     }
-    // The picture has a cell for each head and says what it shows.
+    // The picture has a cell for each head and describes what it shows.
     let svg = place.path().join("ranks.svg");
     let with: Vec<&str> = [&asked[..], &["--out", svg.to_str().unwrap()]].concat();
     assert!(place.run(&with).status.success());

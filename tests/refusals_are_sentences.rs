@@ -1,5 +1,5 @@
-//! What the system refuses (descriptors, threads, memory) is said in a sentence and ends with a documented exit code, at
-//! whatever place it strikes: never with a panic's text, nor with the codes of a panic or an abort.
+//! What the system refuses (descriptors, threads, memory) is reported in a sentence and ends with a documented exit
+//! code, at whatever place it strikes: never with a panic's text, nor with the codes of a panic or an abort.
 
 mod common;
 
@@ -112,7 +112,7 @@ fn limited(
                 stderr,
             });
         }
-        // A result that cannot be written yet is waited for, and the run says so.
+        // A result that cannot be written yet is waited for, and the run reports it.
         let said = String::from_utf8_lossy(&read("out")).into_owned();
         if said.contains("Another attempt follows") {
             child.kill().unwrap();

@@ -1,5 +1,5 @@
-//! What exists in memory only when a phase ends is not thrown away because the disk is full: the run pauses, says so,
-//! and continues when the disk accepts it. Losses are the same as without the fault.
+//! What exists in memory only when a phase ends is not thrown away because the disk is full: the run pauses, reports
+//! it, and continues when the disk accepts it. Losses are the same as without the fault.
 
 mod common;
 

@@ -85,7 +85,7 @@ fn a_process_with_a_token_leaves_no_core_dump() {
         child.wait().unwrap();
         assert_eq!(&limit, wanted, "{env:?}");
     }
-    // The system may pipe dumps elsewhere; where they are files, there is none.
+    // The system may pipe dumps elsewhere; where they are files, it is missing.
     let mut child = start(&place, &args, &[("HF_TOKEN", "hf_secret")]);
     assert_eq!(core_limit(&mut child, &forbidden), forbidden);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
@@ -170,7 +170,7 @@ fn nothing_of_the_environment_is_in_a_run() {
     }
     let config = fs::read_to_string(place.run_dir("a").join("config.toml")).unwrap();
     assert!(config.contains("\"$MY_DATA/a.txt\""), "{config}");
-    // The same text elsewhere is the same text, and without the variable it is said which is missing.
+    // The same text elsewhere is the same text, and without the variable it is reported which is missing.
     let moved = place.path().join("moved");
     fs::rename(&data, &moved).unwrap();
     let (code, out, err) = run(

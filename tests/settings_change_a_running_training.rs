@@ -1,5 +1,5 @@
-//! What operators set in a running training counts from the next step on, is repeated and resumed to the bit, and is undone
-//! by a rollback.
+//! What operators set in a running training counts from the next step on, is repeated and resumed bit for bit, and is
+//! undone by a rollback.
 
 mod common;
 

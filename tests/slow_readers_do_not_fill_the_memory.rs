@@ -1,4 +1,5 @@
-//! Whoever reads a run's events slowly loses metrics and nothing else, is told how many, and costs the trainer no memory.
+//! Whoever reads a run's events slowly loses metrics and nothing else, is reported how many, and costs the trainer no
+//! memory.
 
 mod common;
 
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
-/// Events a second, and for how long nobody reads them.
+/// Events a second, and for how long no one reads them.
 const FLOOD: &str = "flood:10000";
 const ASLEEP: Duration = Duration::from_secs(20);
 /// By then the queue is full: from here on the trainer's memory must not grow.
@@ -92,7 +93,7 @@ fn messages(stream: UnixStream) -> Vec<Value> {
 fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
     let place = Place::new();
     let mut command = place.heirloom(&["train", "mini.toml", "--name", "mine", "--json"]);
-    // Evaluations, probes, checkpoints and phases go on all the while.
+    // Evaluations, probes, checkpoints and phases continue all the while.
     command.args(["--set", "reference.train.steps=500"]);
     command.args([
         "--set",

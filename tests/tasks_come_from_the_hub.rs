@@ -1,5 +1,5 @@
-//! `heirloom data fetch` copies a task's documents from the hub into a data directory, and says what to copy from where
-//! without a connection. The hub is a small server in the test.
+//! `heirloom data fetch` copies a task's documents from the hub into a data directory, and describes what to copy from
+//! where without a connection. The hub is a small server in the test.
 #![cfg(feature = "hub")]
 
 mod common;

@@ -264,7 +264,7 @@ fn a_model_of_many_gigabytes_opens_at_once() {
         "{:?}",
         begun.elapsed()
     );
-    // Other tests of this file run beside it.
+    // Other tests of this file run next to it.
     assert!(resident_kib() < before + (32 << 10));
     assert!(out.iter().all(|&v| v == 0.0));
     assert_eq!(source.data_bytes(), 16_384_000_000);

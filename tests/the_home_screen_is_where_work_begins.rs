@@ -140,7 +140,7 @@ fn a_run_is_named_and_started_and_what_is_wrong_is_shown_in_place() {
     home.see("cannot be a run's name");
     home.press("\x15taken\r");
     home.see("run taken exists already");
-    // Files that the config names are looked for, too.
+    // Files that the config names are looked for as well.
     fs::write(
         place.path().join("far.toml"),
         common::MINI.replace("builtin:tinyshakespeare", "missing.txt"),

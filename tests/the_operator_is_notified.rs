@@ -285,7 +285,7 @@ fn the_runs_own_dashboard_rings_the_bell() {
     let mut pty = Pty::start(&place, &train(&[&FEW_EVALS, &MATCHED, &notify]), 80, 24);
     pty.see("outcome: matched");
     wait("two bells", || (rung(&pty) == (vec![], 2)).then_some(()));
-    // Under `auto`, one that is answered at once is a decision, too.
+    // Under `auto`, one that is answered at once is a decision as well.
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
     assert_eq!(rung(&pty), (vec![], 2));

@@ -69,7 +69,7 @@ fn asked(moment: Moment, run: &RunState, size: (u16, u16), keys: &[&str]) -> Ask
     }
 }
 
-/// What the run does, as its first line says it.
+/// What the run does, by its first line it.
 fn state(moment: Moment) -> &'static [&'static str] {
     match moment {
         Moment::Healthy | Moment::Deciding | Moment::PastTheEnd => {
@@ -224,7 +224,7 @@ fn every_state_answers_on_a_small_screen_or_at_one_key() {
         screen.has("what does it do?", state(moment));
         screen.has("how far is the round?", &[&expected.progress()]);
         screen.has("where is the rest?", &["i info"]);
-        // The reason of a pause that nobody asked for takes the place of the losses.
+        // The reason of a pause that no one asked for takes the place of the losses.
         if moment != Moment::Nan {
             let losses = [expected.train(), expected.val(), expected.gap()];
             screen.has(
@@ -286,7 +286,7 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
         for size in [SMALL, (120, 40), LARGE] {
             let prompt = asked(moment, &run, size, keys);
             match size {
-                // Beside the evidence a long name is wrapped.
+                // Next to the evidence a long name is wrapped.
                 SMALL => prompt.has(
                     "what does it cost?",
                     &[name.get(..16).unwrap_or(name), &sentence],

@@ -105,7 +105,7 @@ fn journal_is_whole(events: &[Value]) {
     assert_eq!(opened, resolved);
     assert_eq!(count(&|e| e["kind"] == "grow"), 2);
     assert!(count(&|e| e["kind"] == "inherit") == 1);
-    // Beside the ranks, each layer's influence; once a step has been made, how its queries and keys are taught.
+    // Next to the ranks, each layer's influence; once a step has been made, how its queries and keys are taught.
     let mut taught = 0;
     for probe in events.iter().filter(|e| e["kind"] == "probe") {
         let layers = probe["max_rank"].as_array().unwrap().len();

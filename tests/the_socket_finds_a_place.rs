@@ -1,4 +1,5 @@
-//! The control socket takes the first of several places that lets it, and a training that cannot be attached says so.
+//! The control socket takes the first of several places that lets it, and a training that cannot be attached reports
+//! it.
 
 mod common;
 

@@ -48,7 +48,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     for part in ["best val", "R roll back to b0-s", ":set lr", "Esc dismiss"] {
         assert!(screen.contains(part), "{part}: {screen}");
     }
-    // The journal says so once, with the command that lists what helps.
+    // The journal reports it once, with the command that lists what helps.
     let warning = place.wait_event("mine", "a warning", |e| {
         e["kind"] == "warning"
             && e["message"]

@@ -1,4 +1,4 @@
-//! What a GPU could do at best.
+//! Lists the peak figures of GPUs.
 
 /// Dense bf16 FLOP/s of a GPU by the name its driver gives, from NVIDIA's data sheets (without sparsity, sums in f32).
 pub fn peak_bf16(name: &str) -> Option<f64> {

@@ -22,7 +22,7 @@ pub use crate::device::memory::peak_resident as peak_memory;
 pub use card::peak_bf16;
 pub use peak::gemm_gflops;
 
-/// What is measured.
+/// A measurement's settings.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub batch: usize,
@@ -87,7 +87,7 @@ impl Job {
     /// Steps on one batch of random tokens, where the model lies. `after_step` hears of each finished one.
     ///
     /// # Errors
-    /// When a loss is no number.
+    /// When a loss is not finite.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
         let (config, device) = (&model.config, model.weights.device());
         let compute = self.train.dtype.on(device);
@@ -103,7 +103,7 @@ impl Job {
         let (mut sums, mut recording) = (Sums::zero(device)?, Recording::default());
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
-        // A GPU's parts are told apart only by waiting for each, which steps that are timed must not do.
+        // A GPU's parts are distinguished only by waiting for each, which steps that are timed must not do.
         let apart = if device.is_cuda() { WAITED } else { 0 };
         for step in 0..WARM_UP + self.steps + apart {
             let waits = step >= WARM_UP + self.steps;

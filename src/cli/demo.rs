@@ -136,7 +136,7 @@ fn line(told: &Told, before: usize) -> String {
     }
 }
 
-/// What was seen, in a few lines.
+/// Summarises the demo in a few lines.
 fn summary(known: &Known) -> String {
     let mut out = String::from("\n");
     let mean = |of: fn(&Head) -> usize| {

@@ -33,7 +33,7 @@ pub fn input(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// An error with its causes, each said once: many messages name their cause already.
+/// An error with its causes, each reported once: many messages name their cause already.
 pub fn words(error: &anyhow::Error) -> String {
     let mut all = String::new();
     for cause in error.chain() {

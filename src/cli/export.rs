@@ -20,7 +20,7 @@ use crate::text;
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
-    /// What to write
+    /// Format to write
     #[arg(long, value_enum)]
     format: Format,
     /// The directory (hf) or file (gguf) to write

@@ -1,4 +1,4 @@
-//! Finds the run or the model that an argument means, and says which one where that is not obvious.
+//! Finds the run or the model that an argument means, and names which one where that is not obvious.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
     Ok(dir)
 }
 
-/// Finds a model by its name and says what there is to say of it. A checkpoint's files are not looked through yet.
+/// Finds a model by its name and describes what there is to say of it. A checkpoint's files are not looked through yet.
 ///
 /// # Errors
 /// When the model is missing.

@@ -16,10 +16,10 @@ use crate::text;
 
 /// Forecast the loss and the gap at the end of a phase
 ///
-/// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, or the one that --phase names as
-/// it was known then, with its own reference and its earlier rounds as templates. LOG is a published training log with lines
-/// "step N: train loss X, val loss Y"; the schedule of logs is a cosine to a thirtieth of the peak after a warm-up of 2 % of
-/// the steps, unless --schedule says otherwise.
+/// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, or the one that --phase
+/// names as it was known then, with its own reference and its earlier rounds as templates. LOG is a published training
+/// log with lines "step N: train loss X, val loss Y"; the schedule of logs is a cosine to a thirtieth of the peak after
+/// a warm-up of 2 % of the steps, unless --schedule is set otherwise.
 ///
 /// Bounds are those that hold nine of ten outcomes; docs/advice.md has the method and its measured errors.
 #[derive(Debug, clap::Args)]
@@ -251,7 +251,7 @@ impl Args {
     }
 }
 
-/// What an argument names.
+/// A run or a log that an argument names.
 enum Training {
     Log(PathBuf),
     Run(RunDir),
@@ -356,7 +356,7 @@ fn phase_named<'a>(state: &'a RunState, name: &str) -> Option<&'a PhaseNow> {
     })
 }
 
-/// Says which phases there are.
+/// Describes which phases there are.
 fn no_phase(state: &RunState, name: &str) -> String {
     let all: Vec<String> = live_phases(state).map(|p| p.phase.to_string()).collect();
     let all = text::clean(&all.join(", ")).into_owned();

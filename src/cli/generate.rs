@@ -143,7 +143,7 @@ impl Args {
     }
 }
 
-/// Shows a piece of text at once; what a terminal would heed is made visible. Whether anybody reads on.
+/// Shows a piece of text at once; what a terminal would interpret is made visible. Whether anybody reads on.
 fn print(piece: &str) -> Result<bool> {
     let lines: Vec<_> = piece.split('\n').map(text::sanitize).collect();
     let mut out = std::io::stdout().lock();

@@ -37,7 +37,7 @@ const PLAIN_TERMINALS: [&str; 3] = ["dumb", "vt100", "vt102"];
 /// The variable that chooses a theme where --theme does not.
 const THEME: &str = "HEIRLOOM_THEME";
 
-/// How a dashboard looks.
+/// Options of a dashboard's look.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
     /// Number of colours; auto honours NO_COLOR, COLORTERM and TERM

@@ -52,7 +52,7 @@ pub fn run(global: &Global, mut command: clap::Command) -> Result<i32> {
     }
 }
 
-/// What `heirloom train` is called with.
+/// Returns the arguments for `heirloom train`.
 fn arguments(start: &Start) -> Vec<OsString> {
     let config = exact::to_path(&start.config).into_owned();
     let mut args = Vec::new();

@@ -130,12 +130,12 @@ impl Args {
     }
 }
 
-/// What there is to tell of.
+/// The description of a model.
 struct Described {
     config: DecoderConfig,
     /// Positions beyond the context, which a sliding window limits.
     positions: Option<usize>,
-    /// How a config trains it, and the bytes of its text in memory.
+    /// The passes in which a config trains it, and the bytes of its text in memory.
     passes: Option<Passes>,
     text: u64,
     format: &'static str,

@@ -7,7 +7,7 @@ use crate::run::table::bytes;
 /// Refuses work that needs more memory than the machine has.
 ///
 /// # Errors
-/// Telling how much is needed, and how much there is.
+/// Names how much is needed, and how much there is.
 pub(super) fn check_memory(need: u64, device: &candle_core::Device, what: &str) -> Result<()> {
     match crate::train::memory::free(device) {
         Some(free) if need > free => anyhow::bail!(
@@ -15,7 +15,7 @@ pub(super) fn check_memory(need: u64, device: &candle_core::Device, what: &str) 
             bytes(need),
             bytes(free)
         ),
-        // Where the system does not tell, it is tried.
+        // Where the system does not tell, it is attempted.
         _ => Ok(()),
     }
 }

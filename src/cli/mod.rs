@@ -114,7 +114,7 @@ impl Cli {
     /// Runs the command and returns the exit code.
     ///
     /// # Errors
-    /// What the command failed of; [`exit::code`] says which code it stands for.
+    /// What the command failed of; [`exit::code`] gives its code.
     pub fn run(self) -> Result<i32> {
         crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
         crate::ops::check_gpu_features().map_err(|e| exit::usage(&e))?;

@@ -23,12 +23,12 @@ use crate::run::presence::Leave;
 use crate::run::state::RunState;
 use crate::threads;
 
-/// How often this process looks whether it is in the foreground.
+/// Time between two checks whether this process is in the foreground.
 const GLANCE: Duration = Duration::from_millis(200);
 /// Longest line that is read, in bytes; the rest of a longer one is dropped.
 const LONGEST: usize = 8192;
 
-/// What those who print lines and those who read answers share.
+/// State that is shared between printing lines and reading answers.
 #[derive(Debug)]
 pub struct Terminal {
     dir: RunDir,
@@ -65,12 +65,12 @@ impl Terminal {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What writes the run's lines.
+    /// Writes the run's lines.
     pub fn lines(&self) -> Lines {
         Lines::local(&self.dir)
     }
 
-    /// How a decision can be answered at present.
+    /// Returns the ways in which a decision can be answered at present.
     pub fn answers(&self) -> Answers<'_> {
         match self.reads.load(Ordering::SeqCst) && self.role != Role::Reader {
             true => Answers::Typed,
@@ -152,7 +152,7 @@ impl Terminal {
     }
 }
 
-/// What happens at the terminal.
+/// Events at the terminal.
 enum Typed<'a> {
     Line(&'a str),
     /// This process is in the foreground again, or about to be stopped or in the background: nothing is read there.

@@ -123,7 +123,7 @@ enum Form {
     Text,
 }
 
-/// What a file's name asks for.
+/// The format that a file's name asks for.
 ///
 /// # Errors
 /// When it is neither form.

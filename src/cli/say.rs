@@ -9,12 +9,12 @@ use crate::text::{self, sanitize};
 /// Lines to stdout.
 ///
 /// # Errors
-/// When it cannot be written. A reader that has left (`| head`) is no error.
+/// When it cannot be written. A reader that has left (`| head`) is not an error.
 pub fn out(text: &str) -> std::io::Result<()> {
     exactly(&by_line(text))
 }
 
-/// JSON to stdout. What a terminal would heed is escaped, so that programs read the very same values.
+/// JSON to stdout. What a terminal would interpret is escaped, so that programs read the very same values.
 ///
 /// # Errors
 /// As [`out`].
@@ -42,7 +42,7 @@ pub fn report(report: Report<'_>) {
     }
 }
 
-/// What the reader of the command line has to say, where it belongs. Returns the exit code.
+/// Prints the message of the command line's parser to stdout or stderr. Returns the exit code.
 pub fn usage(told: &clap::Error) -> i32 {
     let plain = told.render().to_string();
     let clean = by_line(&plain);

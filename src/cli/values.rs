@@ -7,10 +7,10 @@ use clap::builder::{
 use crate::ops::PrecisionChoice;
 use crate::text::exact;
 
-/// Windows of this length, or the model's context, when nothing else is said.
+/// Windows of this length, or the model's context, by default.
 pub(super) const WINDOW: usize = 1024;
 
-/// What MODEL may be.
+/// The values of MODEL.
 pub(super) const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
 
 /// Reads the precision of `--dtype`; the names are listed in help and completed.

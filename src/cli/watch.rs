@@ -77,7 +77,7 @@ pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
     dashboard::run(&mut feed, &options, past).map(drop)
 }
 
-/// Lines for what has happened and what happens, until the run is over or nobody works on it.
+/// Lines for what has happened and what happens, until the run is over or no process works on it.
 fn lines(dir: &RunDir, json: bool) -> Result<()> {
     let mut tail = Tail::open(dir.path());
     let mut state = RunState::default();

@@ -38,14 +38,14 @@ enum Sample {
     Random,
 }
 
-/// Windows and their length when nothing else is said.
+/// Windows and their length by default.
 const USUAL: usize = 100;
 const MOST_WINDOWS: usize = 100_000;
 /// Attention elements in memory at a time: as many as this, or as many matrices as are decided side by side.
 const ELEMENTS: usize = 8 << 20;
 const MATRICES: usize = 32;
 
-/// What can go wrong on the way through the layers.
+/// An error on the way through the layers.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum WalkError {
 /// Refuses windows of a length that the model has no room for, and numbers of them beyond `most`.
 ///
 /// # Errors
-/// Telling what is allowed.
+/// Names what is allowed.
 pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -> Result<()> {
     if !(1..=context).contains(&time) {
         return Err(exit::usage(&format!(
@@ -79,7 +79,7 @@ pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -
 /// Refuses a share outside (0, 1] of what the option `name` gives.
 ///
 /// # Errors
-/// Telling what is allowed.
+/// Names what is allowed.
 pub fn check_share(name: &str, share: f64) -> Result<()> {
     match share > 0.0 && share <= 1.0 {
         true => Ok(()),
@@ -88,7 +88,7 @@ pub fn check_share(name: &str, share: f64) -> Result<()> {
 }
 
 impl Windows {
-    /// Those that are taken when nothing else is said, of a model with room for them.
+    /// Those that are taken by default, of a model with room for them.
     pub fn usual(config: &DecoderConfig) -> Self {
         Self {
             number: USUAL,
@@ -101,7 +101,7 @@ impl Windows {
     /// Refuses windows that the model or the memory has no room for.
     ///
     /// # Errors
-    /// Telling what is allowed.
+    /// Names what is allowed.
     pub fn check(&self, config: &DecoderConfig) -> Result<()> {
         check_windows(
             self.number,

@@ -85,7 +85,7 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// How a resume treats a value that differs from the run's. A run without a checkpoint starts over, with any values.
+/// The rule for a value that differs on a resume. A run without a checkpoint starts over, with any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnResume {
     /// Takes effect with the next step.

@@ -24,7 +24,7 @@ type Read = (Place, Batch, Result<(), CorpusError>);
 
 /// The source and the rules of every batch.
 #[derive(Debug, Clone)]
-pub struct Draw {
+pub struct BatchSpec {
     pub tokens: Tokens,
     pub mixture: Mixture,
     pub sampler: Sampler,
@@ -35,7 +35,7 @@ pub struct Draw {
     pub part: Range<usize>,
 }
 
-impl Draw {
+impl BatchSpec {
     fn read(
         &self,
         (stream, step): Place,
@@ -76,7 +76,7 @@ impl Batches {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn of(draw: Draw) -> io::Result<Self> {
+    pub fn of(draw: BatchSpec) -> io::Result<Self> {
         let (wanted, orders) = sync_channel::<Wanted>(1);
         let (done, read) = sync_channel::<Read>(1);
         let mixture = Arc::new(draw.mixture.clone());
@@ -153,8 +153,8 @@ mod tests {
     use super::*;
     use crate::dist::slice;
 
-    fn draw(tokens: Tokens) -> Draw {
-        Draw {
+    fn draw(tokens: Tokens) -> BatchSpec {
+        BatchSpec {
             mixture: Mixture::single(tokens.len()),
             tokens,
             sampler: Sampler { seed: 5 },
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn the_parts_of_ranks_are_the_windows_of_the_step() {
         let mixture = Mixture::new([(5000, 2.0), (900, 1.0)]);
-        let whole = Draw {
+        let whole = BatchSpec {
             mixture: mixture.clone(),
             windows: 12,
             part: 0..12,
@@ -178,7 +178,7 @@ mod tests {
             let all = whole.starts((3, step), &mixture);
             assert_eq!(all.len(), 12);
             for world in 2..=4 {
-                let part = |rank| Draw {
+                let part = |rank| BatchSpec {
                     part: slice(12, rank, world),
                     ..whole.clone()
                 };
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_part_is_read_as_it_stands_in_the_whole_batch() {
         let whole = draw(Tokens::owned((0..1000).collect()));
-        let part = Draw {
+        let part = BatchSpec {
             part: 1..3,
             ..whole.clone()
         };

@@ -39,7 +39,7 @@ pub struct Dataset {
     pub val: Tokens,
     pub tokenizer: Tokenizer,
     weights: Vec<f64>,
-    /// What messages call the sources, and the validation text.
+    /// Names of the sources and of the validation text in messages.
     names: (Vec<String>, String),
 }
 
@@ -348,7 +348,7 @@ mod tests {
             None,
             0.1,
         );
-        assert!(error.unwrap_err().contains("texts and token files alike"));
+        assert!(error.unwrap_err().contains("both texts and token files"));
         let short = [source("a.txt", 1.0), source("s_000001.bin", 3.0)];
         let error = open(&short, None, 0.5).unwrap_err();
         assert!(error.contains("a.txt has 2 tokens"), "{error}");

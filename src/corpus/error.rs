@@ -1,4 +1,4 @@
-//! What can be wrong with text and token files.
+//! Errors of text and token files.
 
 use std::io;
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub enum CorpusError {
     Unlike { path: PathBuf, what: String },
 }
 
-/// What an empty text had instead.
+/// The content of an empty text.
 fn skipped_rows(skipped: Skipped) -> String {
     match skipped.rows() {
         0 => String::new(),

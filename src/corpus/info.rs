@@ -22,7 +22,7 @@ pub enum Info {
         n: u64,
         /// The smallest and the largest id.
         ids: Option<(u32, u32)>,
-        /// How often the end of text occurs, if its id is known.
+        /// Number of end-of-text tokens, if their id is known.
         documents: Option<u64>,
         /// From the sidecar.
         tokenizer: Option<String>,

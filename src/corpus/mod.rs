@@ -16,7 +16,7 @@ pub mod token_file;
 pub mod tokenizer;
 mod tokens;
 
-pub use ahead::{Batch, Batches, Draw};
+pub use ahead::{Batch, BatchSpec, Batches};
 pub use dataset::{Dataset, Source, check, open};
 pub use error::CorpusError;
 pub use mixture::Mixture;

@@ -1,4 +1,4 @@
-//! What reading texts reports while it is at work.
+//! Reports of reading texts, while it is in progress.
 
 /// A report of long work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

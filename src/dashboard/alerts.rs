@@ -9,7 +9,7 @@ use crate::text::sanitize;
 /// Longest text of a notification, in characters.
 const LONGEST: usize = 80;
 
-/// What the terminal is to be rung for.
+/// The events that ring the terminal.
 #[derive(Debug, Default)]
 pub struct Alerts {
     due: Waiting,

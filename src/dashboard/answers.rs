@@ -1,4 +1,4 @@
-//! What a screen does about the answers to its own commands.
+//! Handles the answers to a screen's own commands.
 //!
 //! Other screens, scripts and policies command the same run. A screen that waits, for a decision or for the end it asked
 //! for, stops waiting when its own command is refused, whatever becomes of theirs.
@@ -37,7 +37,7 @@ pub fn on_answer(ui: &mut Ui, facts: &Facts, run: &RunState, answer: Answer) {
     }
     let over = facts.ended || is_over(run.core.status);
     if over && command == Command::Quit {
-        // The run has ended by itself, which is what was asked for.
+        // The run has ended on its own, which is what was asked for.
         return;
     }
     stop_waiting(ui, &command);

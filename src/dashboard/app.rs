@@ -32,12 +32,12 @@ use crate::jobs;
 use crate::run::dir::RunDir;
 use crate::run::state::{RunState, Status};
 
-/// How often events are looked for when no key comes.
+/// Time between two looks for events when no key comes.
 const TICK: Duration = Duration::from_millis(100);
 /// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
 const AGES: Duration = Duration::from_secs(10);
 
-/// How a dashboard looks and where stray output goes.
+/// Options of a dashboard: its look, and the place of stray output.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub theme: Theme,
@@ -49,7 +49,7 @@ pub struct Options {
     /// The run's directory.
     pub dir: Option<PathBuf>,
     pub verify: Verify,
-    /// What happens to this process when the screen is suspended.
+    /// The effect on this process of suspending the screen.
     pub job: Job,
 }
 
@@ -59,7 +59,7 @@ pub struct Options {
 /// # Errors
 /// When the terminal cannot be taken over, the feed cannot be read, or drawing panics; the terminal is restored.
 pub fn run(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
-    // Unwinding gives the terminal back on its way; the training is none of a view's business.
+    // Unwinding gives the terminal back on its way; the training is not one of a view's business.
     let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options, past)));
     shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
 }
@@ -138,7 +138,7 @@ impl<'a> App<'a> {
             match effect {
                 Effect::Detach => return Some(Exit::Detach),
                 Effect::Close => return Some(Exit::Closed),
-                Effect::Steer(steer) => self.feed.steer(steer),
+                Effect::ReplayCommand(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
                 Effect::Suspend => jobs::ask_to_suspend(),
@@ -260,7 +260,7 @@ impl Screen for App<'_> {
         let (version, at) = self.drawn;
         let gap = self.pace.gap(keeps_up);
         let Session { run, facts, .. } = &self.session;
-        // A replay's clock moves between events, too.
+        // A replay's clock moves between events as well.
         let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
         // So do the ages of what a live run has last done.
         let ages = now.duration_since(at) >= AGES && self.session.clock().is_some();

@@ -1,4 +1,4 @@
-//! What the dashboard of a run reads from disk besides the run itself, when keys or events call for it.
+//! Reads from disk what a dashboard shows besides the run itself, when keys or events call for it.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use super::ui::Ui;
 /// The run's directory and what lies next to it.
 pub struct Around {
     neighbours: Option<Neighbours>,
-    /// How many checkpoints the run had when those on disk were last listed.
+    /// Number of checkpoints of the run when those on disk were last listed.
     listed: usize,
 }
 
 impl Around {
-    /// What lies around a run; nothing where its directory is not known.
+    /// The surroundings of a run; nothing where its directory is not known.
     pub fn new(dir: Option<&Path>, verify: Verify) -> Self {
         Self {
             neighbours: dir.map(|dir| Neighbours::of(dir, verify)),

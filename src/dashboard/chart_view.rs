@@ -1,4 +1,4 @@
-//! How the charts are looked at: axes, zoom, smoothing, cursor. The methods are what keys do.
+//! The view of the charts: axes, zoom, smoothing, cursor. The methods are what keys do.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ const DEEPEST: u32 = 12;
 /// The cursor moves by this share of the window.
 const CURSOR_STEPS: f64 = 100.0;
 
-/// How much the training loss is smoothed.
+/// Smoothing of the training loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Smoothing {
     #[default]
@@ -33,7 +33,7 @@ impl Smoothing {
     }
 }
 
-/// How the charts are looked at.
+/// The view of the charts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ChartView {
     pub axis: Axis,
@@ -57,7 +57,7 @@ pub struct ChartView {
     pub multiple: Option<usize>,
 }
 
-/// What there is of the x axis, from 0 on.
+/// The extent of the x axis, from 0 on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Extent {
     end: f64,

@@ -1,4 +1,4 @@
-//! What each choice of a decision costs: layers, parameters, memory, speed, duration and end.
+//! The costs of each choice of a decision: layers, parameters, memory, speed, duration and end.
 
 use super::eta;
 use crate::run::event::{Evidence, GrowthCost};
@@ -23,7 +23,7 @@ pub enum Choice {
     Stop,
 }
 
-/// What a choice costs; what is not known is `None`.
+/// The costs of a choice; what is not known is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
     /// Layers now and after.

@@ -48,7 +48,7 @@ fn per_flop(run: &RunState) -> Option<f64> {
     if run.core.status != Status::Running {
         return None;
     }
-    // A pause or a rollback is no measure of speed.
+    // A pause or a rollback is not a measure of speed.
     let seq = run.live().phase_start().max(run.running_since);
     let stretches = run.live().train.stretches();
     let first = stretches.partition_point(|s| s.first.seq < seq);

@@ -12,14 +12,14 @@ const RESIZE_GAP: Duration = Duration::from_millis(50);
 
 /// A full screen: a run's dashboard, or the home screen.
 pub trait Screen {
-    /// What it ends with.
+    /// The result of the loop.
     type Out;
     /// Takes in what is new. `Some`: the screen is over.
     ///
     /// # Errors
     /// When what it shows cannot be read.
     fn turn(&mut self, now: Instant) -> Result<Option<Self::Out>>;
-    /// How long input is waited for.
+    /// Longest wait for input.
     fn wait(&self) -> Duration;
     /// Whether a frame is called for; `keeps_up`: the terminal has taken all the frames before.
     fn is_due(&self, keeps_up: bool, now: Instant) -> bool;
@@ -30,7 +30,7 @@ pub trait Screen {
     fn on_resize(&mut self);
     /// The screen is about to be left for the shell, or is up again.
     fn on_seen(&mut self, _seen: bool) {}
-    /// The screen cannot be suspended; says why.
+    /// The screen cannot be suspended; reports why.
     fn on_refused(&mut self, _why: String) {}
 }
 
@@ -71,7 +71,7 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
                     suspend(screen, terminal);
                     break;
                 }
-                // Everywhere, too.
+                // Everywhere as well.
                 Input::Key(key) if keymap::redraws(&key) => {
                     terminal.clear();
                     screen.on_resize();

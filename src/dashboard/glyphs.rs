@@ -13,7 +13,7 @@ pub enum Glyphs {
 }
 
 impl Glyphs {
-    /// What this process's terminal can show, by its environment.
+    /// Returns the best characters for this process's terminal, by its environment.
     pub fn of_terminal() -> Self {
         Self::for_environment(|name| std::env::var(name).unwrap_or_default())
     }
@@ -133,7 +133,7 @@ pub struct Marks {
     pub range: char,
     /// The line between measured points, in the same places.
     pub val: char,
-    /// What a rollback left behind, in the same places.
+    /// Marks of abandoned branches, in the same places.
     pub abandoned: char,
     /// Where that ends.
     pub end: char,

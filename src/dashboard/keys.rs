@@ -33,7 +33,7 @@ impl Scope {
     }
 }
 
-/// What must differ after a key, so that a test can press it.
+/// The part of the screen that must differ after a key, so that a test can press it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Differs {
     /// A text appears on the screen.
@@ -60,7 +60,7 @@ pub struct Binding {
     /// For the footer: what the key does, or `keys=what they do`; empty: not shown there.
     pub footer: &'static str,
     pub differs: Differs,
-    /// What it does.
+    /// Its effect.
     pub help: &'static str,
     /// Needs a trainer that takes commands.
     pub control: bool,

@@ -34,7 +34,7 @@ pub struct Listed {
     pub fresh: bool,
 }
 
-/// What can be done with a run.
+/// The actions that are possible with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// It is in progress.

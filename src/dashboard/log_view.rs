@@ -1,10 +1,10 @@
-//! How the log is looked at: what is in sight, what is left out, what is searched for.
+//! The view of the log: what is in sight, what is left out, what is searched for.
 
 use std::cell::Cell;
 
 use crate::run::state::{Level, Note, RunState};
 
-/// How the log is looked at.
+/// The view of the log.
 #[derive(Debug, Default)]
 pub struct LogView {
     /// Number of the last note in sight, counted from the run's first; none: the newest, whichever that is.
@@ -12,7 +12,7 @@ pub struct LogView {
     /// Long lines are cut and not wrapped.
     pub cut: bool,
     pub warnings: bool,
-    /// What is searched for, in lower case.
+    /// The search text, in lower case.
     pub search: String,
     /// Number of the note that was found.
     pub found: Option<u64>,

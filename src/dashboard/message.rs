@@ -1,9 +1,9 @@
-//! What passes between keys, layers, views and the loop around them.
+//! Messages between keys, layers, views and the loop around them.
 
-use super::replay::Steer;
+use super::replay::ReplayCommand;
 use crate::run::command::Command;
 
-/// What a layer or a view is asked to do.
+/// An action that a layer or a view is asked to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Accept,
@@ -30,13 +30,13 @@ pub enum Act {
     New,
 }
 
-/// What the loop around has to do.
+/// An effect for the loop to carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Send(Command),
     TakeControl,
     /// Move the replay.
-    Steer(Steer),
+    ReplayCommand(ReplayCommand),
     /// Freeze the display, or let it follow the run again.
     Freeze,
     /// Draw every cell again.

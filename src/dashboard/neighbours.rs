@@ -1,4 +1,5 @@
-//! What lies next to the run that is shown: the other runs of its directory, one of which can be compared with it, and its config.
+//! The surroundings of the run that is shown: the other runs of its directory, one of which can be compared with it,
+//! and its config.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,13 +13,13 @@ use crate::run::state::RunState;
 use crate::text::sanitize;
 use crate::threads;
 
-/// Checks every file of a checkpoint of a run; the error says what is wrong.
+/// Checks every file of a checkpoint of a run; the error describes what is wrong.
 pub type Verify = fn(&RunDir, &str) -> Result<(), String>;
 
 /// Bytes of a config that are read.
 const MOST_CONFIG: u64 = 1 << 20;
 
-/// What has been read so far.
+/// The surroundings as read so far.
 #[derive(Debug, Clone, Default)]
 pub struct Nearby {
     /// Names of the other runs in the same directory, sorted.
@@ -159,7 +160,7 @@ impl Neighbours {
         let (send, receive) = channel();
         let (dir, verify, checked) = (self.dir.clone(), self.verify, name.clone());
         let work = move || drop(send.send(verify(&dir, &checked)));
-        // Refused a thread, the receiver has no sender: that is an answer, too.
+        // Refused a thread, the receiver has no sender: that is an answer as well.
         drop(threads::spawn("verify", work));
         self.verifying = Some((name, receive));
     }

@@ -13,7 +13,7 @@ use crate::file;
 pub struct OutputGuard {
     out: OwnedFd,
     err: OwnedFd,
-    /// What was printed meanwhile, where it is not in a log yet.
+    /// Output since then that is not in a log yet.
     held: Option<File>,
 }
 
@@ -61,7 +61,7 @@ impl OutputGuard {
         })
     }
 
-    /// From now on what is printed goes to `log`, and what was held, too.
+    /// From now on what is printed goes to `log`, and what was held as well.
     ///
     /// # Errors
     /// When the descriptors cannot be duplicated.

@@ -1,4 +1,4 @@
-//! How often frames for data are drawn: as often as their bytes and their CPU time allow.
+//! Limits how often frames for data are drawn: as often as their bytes and their CPU time allow.
 
 use std::time::Duration;
 

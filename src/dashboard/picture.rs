@@ -35,7 +35,7 @@ pub(super) const XTERM: [u32; 16] = [
     0x7f_7f7f, 0xff_0000, 0x00_ff00, 0xff_ff00, 0x5c_5cff, 0xff_00ff, 0x00_ffff, 0xff_ffff,
 ];
 
-/// How a stretch of cells looks.
+/// The look of a stretch of cells.
 #[derive(PartialEq)]
 struct Look {
     ink: String,

@@ -1,7 +1,7 @@
 //! A run's journal played through the dashboard as it happened.
 //!
-//! [`Clock`](clock::Clock) says which events have happened by now, [`Fold`](fold::Fold) brings the state there, forwards
-//! or back; the run's directory is only read. What is appended to the journal later is not played.
+//! [`Clock`](clock::Clock) names which events have happened by now, [`Fold`](fold::Fold) brings the state there,
+//! forwards or back; the run's directory is only read. What is appended to the journal later is not played.
 
 mod clock;
 mod fold;
@@ -24,7 +24,7 @@ use crate::run::show::duration;
 use crate::run::state::RunState;
 
 pub use lines::print;
-pub use playing::{Playing, Steer, speed_words};
+pub use playing::{Playing, ReplayCommand, speed_words};
 
 /// A moment of a run, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -218,7 +218,7 @@ impl Feed for ReplayFeed {
         self.replay.clock.hold(Instant::now());
     }
 
-    fn steer(&mut self, steer: Steer) {
+    fn steer(&mut self, steer: ReplayCommand) {
         let Replay { index, clock, .. } = &mut self.replay;
         clock.steer(index.entries(), index.landmarks(), steer);
     }

@@ -58,7 +58,7 @@ fn last_eval<'a>(branch: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPo
     evals.find(|e| e.seq <= note.seq && e.step <= note.step)
 }
 
-/// What going back to a point abandons: steps, evaluations with the best of them, and time.
+/// Describes what a return to a point abandons: steps, evaluations with the best of them, and time.
 pub fn abandons(run: &RunState, point: &Point) -> String {
     if !point.live {
         return format!(

@@ -1,4 +1,4 @@
-//! What a frame is drawn from.
+//! The input of a frame.
 
 use jiff::tz::TimeZone;
 use ratatui::style::Style;
@@ -18,13 +18,13 @@ pub const SMALL: (u16, u16) = (60, 15);
 /// From this width on, panels stand side by side that are stacked below it.
 pub const WIDE: u16 = 120;
 
-/// What a frame shows.
+/// The input of a frame.
 pub struct Scene<'a> {
     pub run: &'a RunState,
     pub facts: &'a Facts,
     /// The display stands still.
     pub frozen: bool,
-    /// What the run does now, also where the display stands still.
+    /// The present state of the run, also where the display is frozen.
     pub status: Status,
     pub ui: &'a Ui,
     pub tables: &'a Tables,

@@ -1,4 +1,4 @@
-//! What a dashboard knows of the run it shows: the only owner of run data besides the [library](super::library).
+//! A dashboard's knowledge of the run it shows: the only owner of run data besides the [library](super::library).
 
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct Facts {
     pub replay: Option<Playing>,
     /// The run is being started: it has no events yet.
     pub starting: Option<Starting>,
-    /// What lies next to the run, as far as it has been read.
+    /// The run's surroundings, as far as they have been read.
     pub nearby: Nearby,
 }
 

@@ -28,7 +28,7 @@ pub struct Open {
 #[derive(Debug, Default)]
 pub struct Stack(Vec<Open>);
 
-/// What a layer asks for after a key.
+/// The effects that a layer asks for after a key.
 pub enum Asked {
     Effects(Vec<Effect>),
     /// To run a command in words and to give what comes of it to [`Stack::answer`], or to drop the layer.

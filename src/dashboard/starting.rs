@@ -9,7 +9,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::message::Exit;
 use crate::signals::Signalled;
 
-/// What is known of a run before its text is read.
+/// The facts of a run that are known before its text is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     pub title: String,
@@ -19,7 +19,7 @@ pub struct Facts {
     pub phases: Vec<String>,
 }
 
-/// How far a start is.
+/// Progress of a start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Starting {
     pub facts: Arc<Facts>,
@@ -27,7 +27,7 @@ pub struct Starting {
     pub reading: String,
     /// Bytes of the text that are done, and bytes in all; 0 in all where that is not known.
     pub bytes: (u64, u64),
-    /// What is done besides reading, as a verb, and to what.
+    /// The work besides reading, as a verb, and its object.
     pub step: Option<(String, String)>,
     /// A line for the operator.
     pub note: Option<String>,
@@ -48,7 +48,7 @@ impl Starting {
 pub struct Start {
     now: Mutex<Starting>,
     signalled: Arc<Signalled>,
-    /// Takes what is printed while the run has no log; the process that waits for this one has it, too.
+    /// Takes what is printed while the run has no log; the process that waits for this one has it as well.
     held: Option<File>,
     /// Set at the end: the run's log.
     log: OnceLock<PathBuf>,
@@ -102,7 +102,7 @@ impl Start {
         let _ = self.log.set(log.into());
     }
 
-    /// How far the start is; `None` after its end.
+    /// Returns the progress of the start; `None` after its end.
     pub(super) fn look(&self) -> Option<Starting> {
         if self.log.get().is_some() {
             return None;

@@ -18,7 +18,7 @@ use super::theme::Theme;
 use super::update::{self, Desk};
 use crate::run::state::RunState;
 
-/// How a run is looked at in a frame without a terminal.
+/// Options of a frame without a terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage<'a> {
     pub theme: &'a Theme,
@@ -33,7 +33,7 @@ pub struct Stage<'a> {
     pub keys: &'a [&'a str],
 }
 
-/// What a read-only dashboard of these columns and rows shows of a run.
+/// Draws a read-only dashboard of these columns and rows.
 ///
 /// # Errors
 /// None: a frame in memory can always be drawn.

@@ -44,7 +44,7 @@ enum Stage {
     Away,
 }
 
-/// What came from the terminal.
+/// An input from the terminal.
 #[derive(Debug, PartialEq)]
 pub enum Input {
     Key(KeyEvent),
@@ -78,10 +78,10 @@ impl Terminal {
     /// works on unseen, and was started in the background, leaves the terminal alone until it is in the foreground.
     ///
     /// # Errors
-    /// When stdin or stdout is no terminal.
+    /// When stdin or stdout is not a terminal.
     pub fn enter(job: Job) -> io::Result<Self> {
         signalled();
-        // The theme heeds NO_COLOR; crossterm would also leave out what resets bold.
+        // The theme honours NO_COLOR; crossterm would also leave out what resets bold.
         force_color_output(true);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let line = out.try_clone()?.into();

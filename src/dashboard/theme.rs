@@ -35,7 +35,7 @@ pub enum ThemeName {
     Terminal,
 }
 
-/// How many colours a theme may use.
+/// The number of colours that a theme may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// None: attributes alone.
@@ -51,7 +51,7 @@ pub enum Depth {
 /// Styles by role.
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
-    /// What cells without a colour of their own get; the default keeps the terminal's.
+    /// The style of cells without a colour of their own; the default keeps the terminal's.
     pub base: Style,
     pub plain: Style,
     pub dim: Style,

@@ -85,7 +85,7 @@ impl Ui {
     }
 }
 
-/// What a command works on.
+/// The context of a command.
 pub struct Context<'a> {
     pub ui: &'a mut Ui,
     pub facts: &'a Facts,

@@ -1,4 +1,4 @@
-//! What keys do: a pure function of the screen's state, the run's state, a key and the time.
+//! Handles keys: a pure function of the screen's state, the run's state, a key and the time.
 
 use std::time::{Duration, Instant};
 
@@ -178,7 +178,7 @@ pub fn greet(desk: &mut Desk, run: &RunState, now: Instant) -> bool {
     shows
 }
 
-/// Lets a notice go after a while, unless it says what is being waited for.
+/// Lets a notice go after a while, unless it describes what is being waited for.
 fn age(ui: &mut Ui, now: Instant) -> bool {
     if ui.notice.is_none() {
         ui.noticed = None;

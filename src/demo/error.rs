@@ -1,4 +1,4 @@
-//! What stops a toy.
+//! Errors of the examples.
 
 use crate::rank::RankError;
 

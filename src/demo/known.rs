@@ -1,10 +1,10 @@
-//! What the toys have told so far.
+//! The results of the examples so far.
 
 use std::time::Instant;
 
 use super::{Demo, DemoError, Head, Probe};
 
-/// What the toys have told.
+/// The results of the examples.
 #[derive(Debug)]
 pub enum Told {
     Head(Head),
@@ -12,14 +12,14 @@ pub enum Told {
     Failed(DemoError),
 }
 
-/// What is known so far.
+/// The results so far.
 #[derive(Debug)]
 pub struct Known {
     pub demo: Demo,
     began: Instant,
     pub heads: Vec<Head>,
     pub probes: Vec<Probe>,
-    /// How long both took, once they have.
+    /// The time that both took, once they have ended.
     pub seconds: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What both toys compute with: noise, softmax and the ranks of matrices.
+//! Arithmetic of both examples: noise, softmax and the ranks of matrices.
 
 use candle_core::{Device, Result, Tensor};
 use rand_chacha::ChaCha8Rng;

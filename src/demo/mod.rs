@@ -26,7 +26,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Within a minute on two cores; the learning rate is larger, too.
+    /// Within a minute on two cores; the learning rate is larger as well.
     pub const REDUCED: Self = Self {
         softmax: Sizes {
             time: 256,

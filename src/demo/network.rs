@@ -12,7 +12,7 @@ use super::sizes::{Sizes, Steps};
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;
 
-/// What the network is like after some steps.
+/// The state of the network after some steps.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Probe {
     pub step: usize,

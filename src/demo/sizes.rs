@@ -10,7 +10,7 @@ pub struct Sizes {
     pub batch: usize,
 }
 
-/// How long the network is trained.
+/// Steps for which the network is trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steps {
     pub all: usize,

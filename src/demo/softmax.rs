@@ -1,4 +1,4 @@
-//! What softmax does to the rank of scores, on noise.
+//! Shows the effect of softmax on the rank of scores, on noise.
 
 use candle_core::Tensor;
 use rand::SeedableRng;

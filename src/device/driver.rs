@@ -1,5 +1,5 @@
-//! What the NVIDIA driver says of itself and of its GPUs. Its library is opened at run time, so that one program starts with
-//! and without it (CUDA Driver API reference, <https://docs.nvidia.com/cuda/cuda-driver-api/>).
+//! Queries the NVIDIA driver for its version and its GPUs. Its library is opened at run time, so that one program
+//! starts with and without it (CUDA Driver API reference, <https://docs.nvidia.com/cuda/cuda-driver-api/>).
 
 use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int, c_uint};
@@ -20,7 +20,7 @@ const DRIVER: u32 = 525;
 /// The least compute capability that the kernels are made for.
 pub const CAPABILITY: Capability = Capability { major: 8, minor: 0 };
 
-/// What a GPU can compute, as NVIDIA counts it.
+/// A GPU's compute capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
     pub major: i32,

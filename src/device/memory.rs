@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Returns the bytes that this process can still allocate without swapping: the machine's `MemAvailable`, or less where
-/// a control group (v1 or v2) limits the process. `None` where the system does not say.
+/// a control group (v1 or v2) limits the process. `None` where the system does not report it.
 pub fn available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let machine = kilobytes(&text, "MemAvailable:")?;

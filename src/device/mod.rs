@@ -55,7 +55,7 @@ pub fn library(device: &Device) -> Option<String> {
     None
 }
 
-/// What the user asks for.
+/// The device that the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
     /// The best there is.
@@ -136,7 +136,7 @@ pub struct Chosen {
     pub device: Device,
     /// `cpu`, or the GPU's number and name.
     pub name: String,
-    /// What is to be said of the choice, if anything.
+    /// A remark on the choice, if any.
     pub note: Option<String>,
 }
 
@@ -231,7 +231,7 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// What can be said of an error of CUDA's libraries, in words.
+/// Describes an error of CUDA's libraries.
 #[cfg(any(feature = "cuda", test))]
 fn told(error: &str) -> String {
     // A backtrace may follow.

@@ -1,4 +1,5 @@
-//! How a GPU is doing, as NVIDIA's management library (NVML) says. It is opened at run time; where it is missing, nothing is told.
+//! Reads a GPU's load from NVIDIA's management library (NVML). It is opened at run time; where it is missing, nothing
+//! is reported.
 
 use std::time::{Duration, Instant};
 

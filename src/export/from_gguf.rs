@@ -6,7 +6,7 @@ use crate::corpus::Tokenizer;
 use crate::locate;
 use crate::tensors::gguf::Metadata;
 
-/// The bytes of `tokenizer.json`, with what puts `bos` before a text where the file says so.
+/// The bytes of `tokenizer.json`, with what puts `bos` before a text where the file asks for it.
 ///
 /// # Errors
 /// When the vocabulary is of a kind that is not known, in words.

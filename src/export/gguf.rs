@@ -129,7 +129,7 @@ fn architecture(config: &DecoderConfig) -> Result<Architecture, &'static str> {
     }
 }
 
-/// Divisors of the rotary frequencies where a word and a factor do not say it.
+/// Divisors of the rotary frequencies where a word and a factor do not report it it.
 fn rope_factors(config: &DecoderConfig) -> Option<Vec<f32>> {
     let Positions::Rotary(rope) = &config.positions else {
         return None;
@@ -150,7 +150,7 @@ fn file_type(dtype: DType) -> u32 {
     }
 }
 
-/// The keys that tell of the shape, in the converter's order.
+/// The keys that name the shape, in the converter's order.
 fn shape_metadata(
     config: &DecoderConfig,
     architecture: &str,

@@ -68,7 +68,7 @@ pub fn metadata(
         bos: special.bos.filter(|&id| (id as usize) < vocab),
         eos: special.eos.filter(|&id| (id as usize) < vocab),
         unknown: special.unknown.filter(|&id| (id as usize) < vocab),
-        // llama.cpp adds it to sentencepiece's texts where nothing is said.
+        // llama.cpp adds it to sentencepiece's texts by default.
         add_bos: Some(special.add_bos.unwrap_or(false)),
         ..GgufVocabulary::default()
     };

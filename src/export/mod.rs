@@ -22,15 +22,15 @@ pub use plain::{Form, Plain, plain};
 pub use subject::{FromRun, Subject, vocab_without_padding};
 pub use tokens::{Special, Tokens};
 
-/// What was written.
+/// A summary of the export.
 #[derive(Debug)]
 pub struct Written {
     pub parameters: u64,
-    /// What is different from the original, a sentence each.
+    /// The differences from the original, a sentence each.
     pub changes: Vec<String>,
 }
 
-/// Writes a model: everything under a temporary name first, so that the target is whole or not there.
+/// Writes a model: everything under a temporary name first, so that the target is intact or not there.
 ///
 /// # Errors
 /// When the form cannot hold the model, the target exists and may not be replaced or is the model itself, the original

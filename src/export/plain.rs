@@ -1,4 +1,4 @@
-//! What plain readers need: a model without anything that only this program knows of.
+//! Rewrites a model for readers of the standard formats: a model without anything that only this program knows of.
 
 use super::ExportError;
 use crate::model::family::{self, gpt2};
@@ -22,11 +22,11 @@ const SAME_FREQUENCY: f64 = 1e-5;
 pub struct Plain {
     pub config: DecoderConfig,
     pub params: Vec<Param>,
-    /// What is different from the original, a sentence each.
+    /// The differences from the original, a sentence each.
     pub changes: Vec<String>,
     /// The original's parameter behind each; `None` for zeros.
     origins: Vec<Option<usize>>,
-    /// What each layer's queries are multiplied by.
+    /// The factor of each layer's queries.
     folded: Vec<f32>,
 }
 
@@ -104,7 +104,7 @@ impl Plain {
     }
 }
 
-/// What the queries are multiplied by; the config's scales become one, or stay where the family has a word for them.
+/// Returns the factors of the queries; the config's scales become one, or stay where the family has a word for them.
 fn fold_scales(config: &mut DecoderConfig, form: Form, changes: &mut Vec<String>) -> Vec<f32> {
     let ones = vec![1.0; config.n_layer];
     let says_it_itself = form == Form::HuggingFace

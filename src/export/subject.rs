@@ -1,4 +1,4 @@
-//! What is exported: a model directory, a GGUF file, or a checkpoint of a run.
+//! The model to export: a model directory, a GGUF file, or a checkpoint of a run.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use crate::text;
 use crate::train::checkpoint::Checkpoints;
 use crate::train::state::TrainState;
 
-/// What models trained here are padded to (the tokenizers' `padded_vocab`).
+/// The multiple to which vocabularies of models trained here are padded (the tokenizers' `padded_vocab`).
 const PADDING: usize = 64;
 
 /// A model to export; its weights are still on disk.
 #[derive(Debug)]
 pub struct Subject {
     pub files: Files,
-    /// What it is called: `RUN@CHECKPOINT`, or the name of its directory or file.
+    /// Its name: `RUN@CHECKPOINT`, or the name of its directory or file.
     pub name: String,
     /// The run and checkpoint it is of.
     pub run: Option<FromRun>,
@@ -34,7 +34,7 @@ pub struct Subject {
     native: bool,
 }
 
-/// What is known of a checkpoint's making.
+/// The history of a checkpoint.
 #[derive(Debug)]
 pub struct FromRun {
     pub dir: RunDir,

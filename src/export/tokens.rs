@@ -129,7 +129,7 @@ impl Tokens {
         tokens
     }
 
-    /// The tokenizer of a model: of its directory, of a GGUF file, or what lies beside a safetensors file.
+    /// The tokenizer of a model: of its directory, of a GGUF file, or what lies next to a safetensors file.
     ///
     /// # Errors
     /// When it is there and cannot be read.

@@ -30,7 +30,7 @@ pub fn half_width(
         }
         Some(n) => n,
         None if !all.is_multiple_of(2) => {
-            return fail(format!("the reference's {all} heads do not halve"));
+            return fail(format!("the reference's {all} heads cannot be halved"));
         }
         None => all / 2,
     };
@@ -43,7 +43,7 @@ pub fn half_width(
             ..reference.clone()
         }),
         Some((what, size)) if 2 * kept == all => {
-            fail(format!("the reference's {size} {what} do not halve"))
+            fail(format!("the reference's {size} {what} cannot be halved"))
         }
         Some((what, size)) => fail(format!(
             "with {kept} of the reference's {all} heads, its {size} {what} times {kept}/{all} are not a whole number"
@@ -263,7 +263,7 @@ mod tests {
         let error = |shape: &DecoderConfig, n| half_width(shape, n).unwrap_err().to_string();
         let what = error(&xl, None);
         assert!(
-            what.contains("the reference's 25 heads do not halve"),
+            what.contains("the reference's 25 heads cannot be halved"),
             "{what}"
         );
         assert!(
@@ -283,13 +283,13 @@ mod tests {
         };
         let what = error(&llama(3, 24), None);
         assert!(
-            what.contains("3 key and value heads do not halve"),
+            what.contains("3 key and value heads cannot be halved"),
             "{what}"
         );
         assert!(what.ends_with("n_head = 2}"), "{what}");
         let what = error(&llama(2, 27), None);
         assert!(
-            what.contains("27 MLP units (n_inner) do not halve"),
+            what.contains("27 MLP units (n_inner) cannot be halved"),
             "{what}"
         );
         assert!(what.ends_with("choose another start"), "{what}");

@@ -28,7 +28,7 @@ pub fn assemble_slices(
         let dtype = work(from);
         round(&name, dtype, values)?;
         if let Some(scale) = slices.scale(from) {
-            // PyTorch, too, multiplies in f32.
+            // PyTorch also multiplies in f32.
             values.iter_mut().for_each(|v| *v *= scale as f32);
             round(&name, dtype, values)?;
         }

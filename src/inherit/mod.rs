@@ -143,7 +143,7 @@ pub fn shape(sources: &[&dyn Weights], layers: &[Taken]) -> Result<DecoderConfig
     }
 }
 
-/// What sets two shapes apart besides their layers.
+/// Returns the difference between two shapes besides their layers.
 fn difference(a: &DecoderConfig, b: &DecoderConfig) -> Option<&'static str> {
     let facts = [
         (a.family == b.family, "the family"),

@@ -35,7 +35,7 @@ impl Ends {
 
 /// A tensor on its way into a new model.
 pub struct Origin<'p> {
-    /// What it becomes.
+    /// The target.
     pub becomes: &'p Param,
     pub source: usize,
     /// Its layer in the source.

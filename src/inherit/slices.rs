@@ -24,7 +24,7 @@ use crate::text;
 /// Most layers of a model that a file may describe.
 const MOST_LAYERS: usize = 10_000;
 
-/// What is wrong with a slices file.
+/// Errors of a slices file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SlicesError(String);
@@ -44,9 +44,9 @@ pub struct Slices {
     pub ends: Ends,
     /// The `base_model`, a place in `models`: the one whose tokenizer goes along.
     pub base: Option<usize>,
-    /// What the tensors are turned into when they are read (`dtype`).
+    /// The type that tensors are rounded to when they are read (`dtype`).
     pub dtype: Option<DType>,
-    /// What they are turned into when they are written (`out_dtype`).
+    /// The type that they are written as (`out_dtype`).
     pub out_dtype: Option<DType>,
     /// A key that mergekit uses for the tokenizer's files, which this program does not write.
     pub chat_template: bool,

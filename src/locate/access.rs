@@ -8,7 +8,7 @@ use super::request::Client;
 /// Longest wait for a connection, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What became of a request to the hub.
+/// The result of a request to the hub.
 #[derive(Debug)]
 pub enum HubAccess {
     /// `HF_HUB_OFFLINE` is set.

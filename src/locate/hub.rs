@@ -137,7 +137,7 @@ pub(super) struct Found {
     pub notice: Option<String>,
 }
 
-/// What a repository of the hub holds. Both kinds have names of their own.
+/// The kind of a repository of the hub. Both kinds have names of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Model,

@@ -16,7 +16,7 @@ pub struct Finished {
     pub checkpoint: String,
 }
 
-/// What a run has on disk of its results.
+/// The results of a run that are on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
     /// In the order in which they were trained.

@@ -19,7 +19,7 @@ pub struct Param {
     pub init: Init,
 }
 
-/// How a parameter starts when nothing is inherited.
+/// The initial values of a parameter that is not inherited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
     Zero,

@@ -213,7 +213,7 @@ impl Decoder {
     }
 
     /// As [`Self::forward_backward`], with the loss that `objective` computes between the two passes: it writes
-    /// `ws.losses` and the head's gradients. `how` says whether the gradients replace those in `self.grads`.
+    /// `ws.losses` and the head's gradients. `how` is whether the gradients replace those in `self.grads`.
     ///
     /// # Errors
     /// When the model or the workspace has no memory for gradients, or an operation fails.

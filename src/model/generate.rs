@@ -12,7 +12,7 @@ use crate::ops;
 /// Most tokens of a prompt that are read at once.
 const PIECE: usize = 256;
 
-/// How the next token is drawn.
+/// Settings for drawing the next token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the likeliest token.

@@ -1,4 +1,4 @@
-//! How much a block changes its input, and how strong the gradients of its attention are.
+//! Measures how much a block changes its input, and the gradients of its attention.
 
 use candle_core::Result;
 

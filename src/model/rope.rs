@@ -64,7 +64,7 @@ impl Rope {
         }
     }
 
-    /// What the scaling divides each frequency by, `head_size / 2` numbers.
+    /// The divisors of the frequencies, `head_size / 2` numbers.
     pub fn divisors(&self, head_size: usize) -> Vec<f32> {
         let plain = Self {
             theta: self.theta,

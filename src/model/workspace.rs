@@ -25,7 +25,7 @@ const CHUNK_ELEMENTS_GPU: [usize; 2] = [1 << 29, 1 << 28];
 /// residual stream, weights, gradients of weights and moments stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Format {
-    /// What products are computed with.
+    /// The precision of products.
     pub compute: Precision,
     pub gpu: bool,
 }
@@ -177,7 +177,7 @@ struct Room {
     chunk: Tensor,
 }
 
-/// How the rows of a pass belong to texts.
+/// The assignment of a pass's rows to texts.
 #[derive(Debug)]
 pub(super) struct Ragged {
     pub(super) stretches: Vec<Stretch>,

@@ -93,7 +93,7 @@ fn storage_dtype(storage: &CpuStorage) -> DType {
 }
 
 /// Lends `D` destinations and `S` sources to `f`. A destination must not share storage with any other operand:
-/// candle's lock would be waited for for ever, so that is checked first.
+/// candle's lock would be waited for forever, so that is checked first.
 pub fn slices<const D: usize, const S: usize, R>(
     dst: [&Tensor; D],
     src: [&Tensor; S],
@@ -119,7 +119,7 @@ pub fn slices_with_ids<const D: usize, const S: usize, R>(
     slices(dst, src, |dst, src| f(dst, src, ids.slice()?))
 }
 
-/// What is done once all destinations are borrowed.
+/// The work that is done once all destinations are borrowed.
 type WithSlices<'f, const D: usize, R> = Box<dyn FnOnce([&mut [f32]; D]) -> Result<R> + 'f>;
 
 fn lend_all<const D: usize, R>(

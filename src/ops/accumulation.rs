@@ -1,4 +1,4 @@
-//! What a gradient does to the values of its destination.
+//! Whether a gradient replaces the values of its destination or is added to them.
 
 /// What a gradient does to the values of its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

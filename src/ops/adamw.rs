@@ -1,4 +1,4 @@
-//! What AdamW does to one tensor at one step.
+//! AdamW's settings for one tensor at one step.
 
 /// One AdamW update of one tensor. `step` counts from 1.
 #[derive(Debug, Clone, Copy)]

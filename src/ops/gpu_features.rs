@@ -55,7 +55,7 @@ impl GpuFeature {
 /// Checks that `HEIRLOOM_GPU` names features that exist.
 ///
 /// # Errors
-/// Says which name is unknown, and which ones exist.
+/// Describes which name is unknown, and which ones exist.
 pub fn check_gpu_features() -> Result<(), String> {
     named().map(|_| ())
 }

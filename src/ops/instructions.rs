@@ -5,7 +5,7 @@ use super::cpu::gemm::Isa;
 /// Looks at the unit that `HEIRLOOM_UNIT` asks for.
 ///
 /// # Errors
-/// Telling which ones this machine has, when it has none of that name.
+/// Names which ones this machine has, when it has none of that name.
 pub fn check_unit() -> std::result::Result<(), String> {
     Isa::asked_for().map(|_| ())
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-/// How the weight of a linear layer lies in memory.
+/// The memory layout of a linear layer's weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// `[in, out]`, GPT-2's Conv1D.

@@ -1,4 +1,4 @@
-//! What matrix products are computed with.
+//! The precision of matrix products.
 
 use serde::{Deserialize, Serialize};
 

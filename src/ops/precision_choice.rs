@@ -12,7 +12,7 @@ use super::precision::Precision;
 /// How training with emulated products in bf16 compares with f32, measured on a CPU with AVX2 (docs/performance.md).
 pub const EMULATED: &str = "three to five times as slow as f32";
 
-/// What `train.dtype` and `--dtype` ask for.
+/// The precision that `train.dtype` and `--dtype` ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
@@ -92,7 +92,7 @@ pub fn slow_bf16(precision: Precision, device: &Device) -> Option<String> {
     })
 }
 
-/// What multiplies operands of bf16 on a device.
+/// The unit that multiplies operands of bf16 on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bf16Products {
     Gpu,

@@ -17,7 +17,7 @@ pub struct Recording {
     stage: Stage,
 }
 
-/// How far a recording has come.
+/// The state of a recording.
 #[cfg(feature = "cuda")]
 #[derive(Debug, Default)]
 enum Stage {

@@ -1,4 +1,4 @@
-//! How much dynamic shared memory a kernel may use.
+//! Limits of the dynamic shared memory of kernels.
 
 /// Bytes that a kernel may use without asking: with what it has of its own, they stay below the 48 KiB that every kernel may use.
 const FREE: u32 = 32 << 10;

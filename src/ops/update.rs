@@ -1,4 +1,4 @@
-//! What an optimizer step does besides gradients: sums, AdamW, zeros.
+//! Operations of an optimizer step besides gradients: sums, AdamW, zeros.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -46,7 +46,7 @@ pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
     )
 }
 
-/// What an optimizer step is decided by.
+/// The sums that decide about an optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Totals {
     /// Sum of the losses of all tokens.
@@ -138,8 +138,8 @@ pub fn zero(x: &Tensor) -> Result<()> {
 }
 
 impl Accumulation {
-    /// What the first pass of a step does to the gradients of all weights, which lie in `flat`: they are zeroed where that pass
-    /// adds to them.
+    /// The treatment, in the first pass of a step, of the gradients of all weights, which lie in `flat`: they are
+    /// zeroed where that pass adds to them.
     ///
     /// # Errors
     /// When the device cannot be written.

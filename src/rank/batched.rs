@@ -76,7 +76,7 @@ pub fn k_stars(all: &[f32], t: usize, tau: f64) -> Result<Vec<usize>, (usize, Ra
     .collect()
 }
 
-/// What is computed of each matrix alone: its sum of squares, the bound, and k* if that is quick.
+/// Computes the part of each matrix alone: its sum of squares, the bound, and k* if that is quick.
 struct Quick<'a> {
     matrices: &'a [&'a [f32]],
     t: usize,

@@ -1,4 +1,4 @@
-//! How often ranks are probed during training.
+//! Limits how often ranks are probed during training.
 
 /// A share of the training time that probes may take.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,7 +11,7 @@ pub const COLLAPSED: f64 = 2.0;
 /// The values of tau that a sweep goes through.
 pub const SWEEP: [f64; 4] = [0.80, 0.85, 0.90, 0.95];
 
-/// What a survey measures.
+/// Settings of a survey.
 #[derive(Debug, Clone, Copy)]
 pub struct Measure {
     pub tau: f64,

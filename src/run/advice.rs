@@ -1,4 +1,4 @@
-//! What can be done with a run that no process works on.
+//! Advice for a run that no process works on.
 
 use super::dir::RunDir;
 use super::series::open::{Budget, brief};

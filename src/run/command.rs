@@ -1,4 +1,4 @@
-//! What an operator, a script or a policy may ask of a trainer.
+//! Commands of an operator, a script or a policy to a trainer.
 //!
 //! Every command is journaled with who asked and answered with an [`Answer`](super::event::Body::Answer)
 //! event: applied at step N, or refused and why.
@@ -18,7 +18,7 @@ pub const LONGEST_TASK: usize = 64;
 /// Longest phase, in steps.
 pub const MOST_STEPS: u64 = 1_000_000_000;
 
-/// How a grown model starts.
+/// The start of a grown model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GrowMode {
@@ -201,7 +201,7 @@ impl Command {
     }
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     /// The number the command has in the journal.

@@ -30,7 +30,7 @@ pub struct Control {
     pub size: &'static str,
     /// Description below a table.
     pub legend: &'static str,
-    /// What it starts from; the reference has its own layers, all else those of the final model.
+    /// Its start; the reference has its own layers, all else those of the final model.
     pub start: Start,
     is_wanted: fn(&ControlConfig) -> bool,
     is_planned: fn(&RunInfo) -> bool,

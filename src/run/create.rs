@@ -11,7 +11,7 @@ use crate::file::{self, Dir, Kind, is_temporary};
 
 /// A hidden directory that has not changed for this long, and that no process holds, was left by a killed process.
 const LEFTOVER: Duration = Duration::from_secs(600);
-/// What the directory of a run that never began may contain, when an older version of this program made it.
+/// Content of the directory of a run that never began, made by an older version of this program.
 const HALF_MADE: [&str; 4] = ["checkpoints", "rank", LOCK, "config.toml.new"];
 
 /// The directory of a run that has no name yet. Dropped before [`Self::finish`], it is removed.

@@ -187,7 +187,7 @@ impl TryFrom<String> for DirId {
     }
 }
 
-/// How long ago a run's holder gave its last sign of life, as the clock of this machine sees it.
+/// The age of the last sign of life of a run's holder, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sign {
     /// Seconds ago.

@@ -24,7 +24,7 @@ const MOST_LINES: usize = 10_000_000;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
-/// What makes an event a landmark.
+/// The reason why an event is a landmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landmark {
     Phase,
@@ -37,7 +37,7 @@ pub enum Landmark {
     Warning,
 }
 
-/// What is known of a line without reading it again.
+/// Facts of a line that need not be read again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
     /// Byte at which the line begins.

@@ -55,7 +55,7 @@ pub struct JournalError {
     source: io::Error,
 }
 
-/// What has become of a journal's file.
+/// The state of a journal's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// It is where it was made.
@@ -173,7 +173,7 @@ impl Journal {
         self.next_seq = self.next_seq.max(seq.saturating_add(1));
     }
 
-    /// What has become of the file.
+    /// Returns the state of the file.
     pub fn place(&self) -> Place {
         let Some((file, path)) = &self.file else {
             return Place::Kept;
@@ -368,8 +368,8 @@ impl Journal {
         self.failing.as_deref()
     }
 
-    /// What changed about the journal's health since the last call: once when writing begins to fail, and once
-    /// when it works again. Meant for a `warning` event.
+    /// Returns the change of the journal's health since the last call: once when writing begins to fail, and once when
+    /// it works again. Meant for a `warning` event.
     pub fn problem(&mut self) -> Option<String> {
         self.news.take()
     }

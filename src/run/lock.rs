@@ -23,7 +23,7 @@ use crate::text;
 
 pub use super::holder::Holder;
 
-/// How long a holder that could not lock the journal waits for a competing process to write the file.
+/// Longest wait of a holder that could not lock the journal for a competing process to write the file.
 const SHOW: Duration = Duration::from_millis(50);
 /// How recently the journal or the lock must have changed for a holder on another machine, whose lock cannot be checked
 /// from here, to count as alive.
@@ -39,7 +39,7 @@ pub enum LockError {
     })]
     Held {
         run: String,
-        /// What can be done.
+        /// The advice.
         way: String,
         holder: Option<Box<Holder>>,
     },

@@ -1,6 +1,6 @@
 //! Losses and gaps: what they are good for, and in words.
 
-/// What a paired gap and its standard error are good for.
+/// The use that a paired gap and its standard error have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapData {
     /// Both are finite: the gap can match.

@@ -5,7 +5,7 @@ use super::command::GrowSource;
 use super::controls::Control;
 use super::event::{Depth, Length, Phase, Planned, PlannedBaseline, RunInfo, Start};
 
-/// What the order of a run's phases follows from.
+/// The facts from which the order of a run's phases follows.
 #[derive(Debug)]
 pub struct Recipe {
     pub reference_layers: usize,

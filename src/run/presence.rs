@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Body, Log, Warning};
 
-/// How a dashboard left while training continues.
+/// The way in which a dashboard left while training continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
     Detached,

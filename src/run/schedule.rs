@@ -31,7 +31,7 @@ impl LearningRate {
         }
     }
 
-    /// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` says so.
+    /// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` sets it.
     pub fn of_phase(config: &Config, phase: &Phase, steps: u64) -> Self {
         let t = &config.train;
         let reference = match phase {
@@ -40,7 +40,7 @@ impl LearningRate {
         };
         let own = reference.and_then(|r| r.lr);
         let peak = own.unwrap_or(t.lr);
-        // A reference with a peak of its own does not share the rounds' floor unless it says so.
+        // A reference with a peak of its own does not share the rounds' floor unless it sets one.
         let shared = if own.is_some() { None } else { t.min_lr };
         let min = reference.and_then(|r| r.min_lr).or(shared);
         let warmup = reference.and_then(|r| r.warmup).unwrap_or(t.warmup);
@@ -112,7 +112,7 @@ pub struct Course {
     seen: Vec<(u64, f64)>,
 }
 
-/// What changes the rates from a step on.
+/// A change of the learning rates from a step on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Change {

@@ -1,4 +1,4 @@
-//! What an operator can set in a running training, besides the learning rate.
+//! Settings of a running training besides the learning rate.
 
 use std::fmt;
 

@@ -369,7 +369,7 @@ fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Re
     Ok(())
 }
 
-/// What the reader may do next.
+/// Returns the commands that may follow.
 fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     let run = dir.argument();
     match state_word(state, dir) {

@@ -1,4 +1,4 @@
-//! What has happened in a run since its operator last looked at it.
+//! Collects the events of a run since its operator last looked at it.
 
 use super::losses;
 use super::state::{Level, Note, RunState};
@@ -6,7 +6,7 @@ use crate::text::thousands;
 
 pub use super::state::Left;
 
-/// What has happened since then.
+/// The events since then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Since {
     pub left: Left,

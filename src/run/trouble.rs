@@ -6,7 +6,7 @@ use super::state::{CheckpointNote, RunState, Status};
 use super::{losses, table};
 use crate::text::{duration, thousands};
 
-/// How many nats a diverged validation loss lies above the best of its phase: the perplexity has risen by 65 %, more
+/// Nats by which a diverged validation loss lies above the best of its phase: the perplexity has risen by 65 %, more
 /// than noise or the warm-up after a restart causes.
 const DIVERGED: f64 = 0.5;
 /// The same for the training loss between two evaluations, which is noisier.
@@ -142,7 +142,7 @@ impl Trouble {
             .or_else(|| stalled(run, silence?))
     }
 
-    /// What happened and what the trainer does, in a sentence.
+    /// Describes the trouble and the trainer's reaction, in a sentence.
     pub fn sentence(&self) -> String {
         match self.done {
             "" => self.what.clone(),

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many validation windows a run evaluates, and how many there could be.
+/// Computes the number of validation windows of a run, and the largest possible one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvalWindows {
     /// Windows of every evaluation.
     pub windows: usize,
-    /// What `eval.windows` asks for.
+    /// The number that `eval.windows` asks for.
     pub asked: usize,
     /// The most that do not overlap (`eval::disjoint_windows`).
     pub disjoint: usize,

@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// What is checked on a GPU alone, at sizes that a CPU does at once: the checks themselves are right.
+    /// Checks on a GPU only, at sizes that a CPU does at once: the checks themselves are right.
     #[test]
     fn extremes_hold_on_the_cpu() {
         let mut told = |_: bool, _: &str, _: &str| {};

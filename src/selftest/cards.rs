@@ -69,7 +69,7 @@ impl SelfTest<'_> {
 
     /// Few rows and a long sum: cuBLASLt splits it, and partial sums must not be added in bf16.
     fn head_gradient(&mut self, (m, c, v): (usize, usize, usize)) -> Result<String> {
-        /// What rounding the output leaves, and no more.
+        /// The error that rounding the output leaves, and no more.
         const MOST: f64 = 1.0 / 256.0;
         let (x, wte) = (
             self.normal(&[m, c], DType::BF16, 1.0)?,

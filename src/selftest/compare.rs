@@ -14,7 +14,7 @@ pub struct Twin {
     pub gpu: Tensor,
 }
 
-/// How far an element may lie from what it should be, relative to its own size and the root mean square of all.
+/// Largest error of an element, relative to its own size and the root mean square of all.
 #[derive(Clone, Copy)]
 pub struct Tolerance(pub f64);
 
@@ -206,7 +206,7 @@ mod tests {
                 "{error}"
             );
         }
-        // What should be is no number: nothing agrees with it.
+        // What should be is not finite: nothing agrees with it.
         let mut nan = want.clone();
         nan[7] = f64::NAN;
         assert!(distance(&nan, &right, Tolerance(1.0)).is_err());

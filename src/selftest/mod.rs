@@ -1,9 +1,9 @@
 //! Does this CPU or GPU compute what it should?
 //!
-//! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd,
-//! in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN before. A GPU is also
-//! compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`, `models`, `shards`): gradients of
-//! whole models, repetition to the bit, updates by several ranks, more memory than there is.
+//! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's
+//! autograd, in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN
+//! before. A GPU is also compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`,
+//! `models`, `shards`): gradients of whole models, repetition bit for bit, updates by several ranks, more memory than there is.
 
 mod attention;
 mod cards;
@@ -37,7 +37,7 @@ pub struct SelfTest<'a> {
     told: &'a mut dyn FnMut(bool, &str, &str),
 }
 
-/// What an op is checked with: the precision of its products and the type of its activations.
+/// The inputs that an op is checked with: the precision of its products and the type of its activations.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     compute: Precision,
@@ -64,7 +64,7 @@ impl<'a> SelfTest<'a> {
         self
     }
 
-    /// Everything that one process can check by itself.
+    /// Everything that one process can check on its own.
     pub fn all(&mut self) {
         self.layers();
         self.distillation();
@@ -116,7 +116,7 @@ impl<'a> SelfTest<'a> {
         self.note(name, result);
     }
 
-    /// Does one check that finds shares of what is allowed, of which the largest is told.
+    /// Does one check that finds shares of what is allowed, of which the largest is reported.
     fn check_shares(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<Vec<f64>>) {
         self.check(name, |t| {
             let largest = f(t)?.into_iter().fold(0.0, f64::max);
@@ -127,7 +127,7 @@ impl<'a> SelfTest<'a> {
         });
     }
 
-    /// What ops with products are checked with.
+    /// The precisions that ops with products are checked with.
     fn cases(&self) -> Vec<Case> {
         let computes = self.computes.iter();
         let case = |&compute| Case {
@@ -141,7 +141,7 @@ impl<'a> SelfTest<'a> {
         computes.map(case).collect()
     }
 
-    /// What ops without products are checked with: the types of their activations.
+    /// The types that ops without products are checked with: the types of their activations.
     fn dtypes(&self) -> Vec<DType> {
         let cases = self.cases().into_iter();
         let own = cases.filter(|c| c.compute == Precision::F32 || self.device.is_cuda());

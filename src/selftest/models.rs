@@ -112,7 +112,8 @@ impl SelfTest<'_> {
             Precision::Bf16 => 1e-2,
         };
         apart(&exact.0, &got.0, Tolerance(loss))?;
-        // In bf16, what the CPU's own rounding changes says how much a GPU's may, which rounds activations, too.
+        // In bf16, what the CPU's own rounding changes describes how much a GPU's may, which rounds activations as
+        // well.
         let rounded = match compute {
             Precision::F32 => None,
             Precision::Bf16 => Some(run(&Device::Cpu, compute)?.1),
@@ -260,7 +261,7 @@ impl SelfTest<'_> {
     }
 }
 
-/// How far two models' gradients of parameter `i` lie apart, as a share of the first one's norm.
+/// Returns the distance of two models' gradients of parameter `i`, as a share of the first one's norm.
 fn distance(a: &Decoder, b: &Decoder, i: usize) -> Result<f64> {
     let (a, b) = (ops::read(&a.grads.views[i])?, ops::read(&b.grads.views[i])?);
     let square = |v: f32| f64::from(v).powi(2);

@@ -377,7 +377,7 @@ impl SelfTest<'_> {
         ops::attention(Precision::F32, &out.cpu, &lse.cpu, &qkv.cpu, s)?;
         ops::attention(compute(dtype), &out.gpu, &lse.gpu, &qkv.gpu, s)?;
         lse.agree(Tolerance(if dtype == DType::BF16 { 2e-3 } else { 1e-4 }))?;
-        // Probabilities are rounded, too.
+        // Probabilities are rounded as well.
         out.agree(Tolerance(if dtype == DType::BF16 { 4e-2 } else { 1e-4 }))?;
         let dout = self.normal(&[rows, s.width()], dtype, 1.0)?;
         let d = self.poisoned(&[rows, s.row()], dtype)?;

@@ -1,8 +1,8 @@
-//! What tensors are stored as: names, block sizes, and the numbers and words that files know them by.
+//! Types that tensors are stored as: names, block sizes, and the numbers and words that files know them by.
 
 use candle_core::quantized::GgmlDType;
 
-/// How the values of a tensor are stored.
+/// The type in which the values of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DType {
     F64,
@@ -178,7 +178,7 @@ impl DType {
         !matches!(self, Self::Other(_))
     }
 
-    /// Bytes of so many values; `None` when they are no whole number of blocks, or more than can be counted.
+    /// Bytes of so many values; `None` when they are not a whole number of blocks, or more than can be counted.
     pub fn bytes(self, values: usize) -> Option<usize> {
         if !values.is_multiple_of(self.block()) {
             return None;

@@ -1,11 +1,11 @@
-//! What can be wrong with tensor files.
+//! Errors of tensor files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::text;
 
-/// Texts of the file in here are clean; paths become so when the error is told.
+/// Texts of the file in here are clean; paths become so when the error is reported.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
     #[error("{}: {source}", text::path(path))]

@@ -29,7 +29,7 @@ pub(crate) use safetensors::index as shards_of;
 #[cfg(feature = "hub")]
 pub(crate) use source::{INDEX, MODEL};
 
-/// What a file tells of a tensor.
+/// A tensor's entry in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
     pub dtype: DType,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::TensorError;
 use crate::file::{Dir, Kind};
 
-/// Bytes that stay free beside what is written.
+/// Bytes that stay free next to what is written.
 const SPARE_BYTES: u64 = 64 << 20;
 
 /// An output being written under a temporary name next to its target: a directory to put files in ([`Dir`]) or an empty
@@ -185,7 +185,7 @@ pub fn check_space(at: &Path, bytes: u64) -> Result<(), TensorError> {
     })
 }
 
-/// An error unless an existing target may be replaced and nothing speaks against it.
+/// Returns an error if the target exists and must not be replaced.
 fn refuse(target: &Path, replace: bool, against: Option<&'static str>) -> Result<(), TensorError> {
     match against {
         _ if !replace => Err(TensorError::Exists {
@@ -204,7 +204,7 @@ fn is_empty_directory(parent: &Dir, name: &OsStr) -> bool {
     entries.is_ok_and(|entries| entries.is_empty())
 }
 
-/// What speaks against deleting this in favour of a new model.
+/// Returns the reason against deleting this in favour of a new model.
 fn looks_like_a_model(parent: &Dir, name: &OsStr) -> io::Result<Option<&'static str>> {
     if parent.kind(name)? != Some(Kind::Directory) {
         return Ok(Some("it is not a directory"));

@@ -70,7 +70,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 /// The tensors of a file, in the order of their data.
 ///
 /// # Errors
-/// When the header is not whole, or does not describe the rest of the file byte by byte.
+/// When the header is not intact, or does not describe the rest of the file byte by byte.
 pub fn parse(path: &Path, file: &[u8]) -> Result<Vec<(String, Entry)>, TensorError> {
     let damaged = |what: String| TensorError::damaged(path, what);
     let Some((length, rest)) = file.split_first_chunk::<LENGTH>() else {

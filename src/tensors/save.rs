@@ -39,8 +39,8 @@ pub struct Spec {
 /// is passed on; what is written so far goes with the output.
 ///
 /// # Errors
-/// When a name is there twice, a type is none of F32, F16 and BF16, the disk is too small, writing fails, or a value is
-/// not finite or does not fit its type.
+/// When a name is there twice, a type is not one of F32, F16 and BF16, the disk is too small, writing fails, or a value
+/// is not finite or does not fit its type.
 pub fn save_safetensors<E: From<TensorError>>(
     dir: &Dir,
     specs: &[Spec],

@@ -12,7 +12,7 @@ use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
 use crate::file::{self, Dir};
 use crate::text;
 
-/// The file of a directory that holds all tensors, and the one that tells of shards.
+/// The file of a directory that holds all tensors, and the one that names shards.
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
@@ -48,7 +48,7 @@ impl Source {
     /// file or a GGUF file. Whether the values are finite shows only when they are read.
     ///
     /// # Errors
-    /// When it is none of these, a pickle, damaged or cut off, or when a file cannot be read.
+    /// When it is not one of these, a pickle, damaged or cut off, or when a file cannot be read.
     pub fn open(path: &Path) -> Result<Self, TensorError> {
         if path.is_dir() {
             return Self::open_directory(path);
@@ -184,7 +184,7 @@ impl Source {
         }
     }
 
-    /// What was opened.
+    /// The opened file or directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -367,8 +367,8 @@ impl Mapped {
     fn let_go(&self, start: usize, len: usize) {
         const LARGE: usize = 1 << 20;
         if len >= LARGE {
-            // SAFETY: the map is of a file and read only; a page that is looked at again is read again. That it was not given
-            // back is no error.
+            // SAFETY: the map is of a file and read only; a page that is looked at again is read again. That it was not
+            // given back is not an error.
             let _ = unsafe {
                 self.map
                     .unchecked_advise_range(UncheckedAdvice::DontNeed, start, len)

@@ -1,4 +1,4 @@
-//! Foreign text: names of directories, journals, logs, configs and messages that somebody else may have written.
+//! Foreign text: names of directories, journals, logs, configs and messages that someone else may have written.
 //!
 //! It is made harmless where it enters ([`clean`]) and once more where it leaves for a terminal ([`sanitize`],
 //! [`path`], [`json`]), cut to what a place can hold ([`cut`], [`fit`]), and quoted where a reader may paste it into

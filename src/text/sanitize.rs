@@ -148,7 +148,7 @@ pub fn is_invisible(c: char) -> bool {
         // Emoji modifiers: on some terminals they take columns, on others none.
         0x1f3fb..=0x1f3ff => true,
         0xfdd0..=0xfdef => true,
-        // The last two of every plane are no characters.
+        // The last two of every plane are not characters.
         _ => code & 0xfffe == 0xfffe,
     }
 }

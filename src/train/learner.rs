@@ -30,7 +30,7 @@ pub use buckets::bucket_elements;
 pub use pace::Pace;
 
 /// What is wrong where a model should be held.
-const NONE_HELD: &str = "no model is in memory: the last one was not replaced successfully";
+const NONE_HELD: &str = "no model is in memory: replacing the last one failed";
 
 /// Holds the model, and trains and measures it.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::instruction::Drawn;
-use crate::corpus::{Batch, Batches, Dataset, Draw, Sampler};
+use crate::corpus::{Batch, BatchSpec, Batches, Dataset, Sampler};
 use crate::dist::slice;
 
 /// What stays the same from batch to batch.
@@ -56,8 +56,12 @@ impl Reader {
     }
 }
 
-fn draw(dataset: &Dataset, (seed, windows, time): Kind, (rank, world): (usize, usize)) -> Draw {
-    Draw {
+fn draw(
+    dataset: &Dataset,
+    (seed, windows, time): Kind,
+    (rank, world): (usize, usize),
+) -> BatchSpec {
+    BatchSpec {
         tokens: dataset.train.clone(),
         mixture: dataset.mixture.clone(),
         sampler: Sampler { seed },

@@ -17,7 +17,7 @@ use crate::run::show;
 use crate::run::state::{RunState, Status};
 use crate::run::table;
 
-/// How often the connection is looked at.
+/// Time between two looks at the connection.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A connection and the run as it has been read from it: one thread prints, another one sends.
@@ -35,7 +35,7 @@ impl Shared {
     }
 }
 
-/// What the thread that reads the terminal needs of a feed: only commands go through it.
+/// The parts of a feed that the thread needs which reads the terminal: only commands go through it.
 impl Feed for Shared {
     fn drain(&mut self, _: &mut RunState) -> Result<bool> {
         Ok(true)

@@ -278,7 +278,7 @@ impl Train {
     }
 }
 
-/// What a measurement says.
+/// Returns the rows that describe a measurement.
 struct Facts {
     tokens_per_second: f64,
     /// Of the slowest and of the fastest step.
@@ -315,7 +315,7 @@ impl Facts {
         }
     }
 
-    /// What is told otherwise of a GPU.
+    /// Returns the rows that differ on a GPU.
     fn on(&mut self, card: Option<String>, job: &Job, config: &DecoderConfig, device: &Device) {
         #[cfg(feature = "cuda")]
         if device.is_cuda() {

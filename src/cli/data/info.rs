@@ -26,7 +26,7 @@ pub(super) struct Info {
     json: bool,
 }
 
-/// What has been found so far.
+/// The counts so far.
 #[derive(Default)]
 struct Report {
     files: Vec<Value>,

@@ -72,7 +72,7 @@ fn room(available: Option<u64>) -> Finding {
     }
 }
 
-/// Reports each GPU, or why there is none.
+/// Reports each GPU, or the reason why none can be used.
 fn gpus() -> Vec<Finding> {
     let gpus = match device::gpus() {
         Ok(gpus) => gpus,

@@ -52,7 +52,7 @@ pub(super) struct Finding {
     level: Level,
     /// The state that was found.
     found: String,
-    /// What to do about it.
+    /// The advice.
     advice: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl Finding {
         }
     }
 
-    /// Adds advice to a finding that is no problem.
+    /// Adds advice to a finding that is not a problem.
     fn with_advice(self, advice: impl Into<String>) -> Self {
         Self {
             advice: Some(advice.into()),

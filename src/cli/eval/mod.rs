@@ -174,7 +174,7 @@ impl Args {
         Ok(())
     }
 
-    /// How it is measured, for the reports.
+    /// Returns the settings, for the reports.
     fn settings(&self, device: &str, compute: Precision) -> Vec<(&'static str, serde_json::Value)> {
         vec![
             ("limit", json!(self.limit)),

@@ -26,7 +26,7 @@ pub struct Partial {
     known: HashMap<(usize, String), Known>,
 }
 
-/// What was found where the progress file belongs.
+/// The state of the progress file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
     Nothing,

@@ -22,7 +22,7 @@ use crate::text;
 /// By task and document.
 pub type ModelScores = Vec<Vec<Vec<Score>>>;
 
-/// What is scored, and how.
+/// The models and tasks to score, with the settings.
 pub struct Scoring<'a> {
     pub subjects: &'a [Subject],
     pub tasks: &'a [(&'a Task, &'a [Document])],

@@ -36,8 +36,8 @@ const LARGEST: u64 = 16 << 20;
 pub struct Args {
     #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::values::MODEL, value_parser = super::values::exact_text())]
     from: Option<String>,
-    /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, auto: as many as
-    /// half, but none from the first collapsing layer on (needs --ranks), or spread:n, influence:n, angular:n, loss:n
+    /// Layers to take: a number (the first ones), a range (8..16, without 16), a list (0,2,5), half, auto (half, but
+    /// only those before the first collapsed layer; needs --ranks), or spread:n, influence:n, angular:n, loss:n
     #[arg(
         long,
         value_name = "LAYERS",
@@ -49,8 +49,8 @@ pub struct Args {
     /// directory on
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
-    /// What comes along; the rest starts random. norms are both norms of a layer; attention_norm and mlp_norm name one of
-    /// them
+    /// Parts to inherit; the rest starts random. norms are both norms of a layer; attention_norm and mlp_norm name one
+    /// of them
     #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE.map(Part::name))]
     what: Vec<String>,
     /// MaxRank by layer for auto: JSON with "max_rank" (also of `heirloom show --json`), or a file of a run's rank/
@@ -80,19 +80,19 @@ pub struct Args {
     global: Global,
 }
 
-/// What a new model is made of.
+/// The recipe of a new model.
 struct Recipe {
     names: Vec<String>,
     files: Vec<Files>,
     located: Vec<Located>,
     layers: Vec<Taken>,
-    /// What the layers are from, unless it is `--layers`.
+    /// The option that names the layers, unless it is `--layers`.
     slices: Option<Slices>,
     /// The measure that chose them.
     found: Option<Found>,
 }
 
-/// Refuses a recipe of tied models whose last one has a head in its file, too.
+/// Refuses a recipe of tied models whose last one has a head in its file as well.
 fn check_heads(recipe: &Recipe) -> Result<()> {
     let ends = recipe.ends();
     if ends.first != ends.last && recipe.files[ends.last].stores_tied_head() {
@@ -117,7 +117,7 @@ impl Recipe {
         self.slices.as_ref().and_then(|s| s.base).unwrap_or(0)
     }
 
-    /// What the tensors of a new model of this shape are multiplied by and written as; nothing when they stay as they are.
+    /// Returns the factors and types of the tensors of a new model of this shape; nothing when they stay as they are.
     fn changes(&self, shape: &DecoderConfig) -> String {
         let Some(slices) = &self.slices else {
             return String::new();
@@ -202,7 +202,7 @@ impl Args {
         self.what.iter().map(part).collect()
     }
 
-    /// The new model, and what each of its tensors is written as: F32, unless a recipe says otherwise.
+    /// The new model, and what each of its tensors is written as: F32, unless a recipe is set otherwise.
     fn model(
         &self,
         recipe: &Recipe,

@@ -57,7 +57,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What was found in the model, and in the model it is compared with.
+/// The surveys of the model, and of the model it is compared with.
 struct Found {
     ranks: Surveyed,
     maps: Vec<Map>,
@@ -68,7 +68,7 @@ struct Found {
 
 impl Args {
     /// # Errors
-    /// When a model or the text cannot be read, they do not fit each other, or the attention is no number.
+    /// When a model or the text cannot be read, they do not fit each other, or the attention is not finite.
     pub fn run(self) -> Result<()> {
         let forms = self.out.iter().map(|path| Ok((path, form(path)?)));
         let forms: Vec<(&PathBuf, Form)> = forms.collect::<Result<_>>()?;
@@ -243,10 +243,10 @@ impl Form {
     }
 }
 
-/// What a file's name asks for. That it cannot be written should not show after minutes of work.
+/// The format that a file's name asks for. That it cannot be written should not show after minutes of work.
 ///
 /// # Errors
-/// When it is none of the forms, or lies in no directory.
+/// When it is not one of the forms, or lies in no directory.
 fn form(path: &Path) -> Result<Form> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|p| !p.is_dir()) {

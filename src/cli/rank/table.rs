@@ -1,4 +1,4 @@
-//! What a survey says, in words and characters.
+//! Prints a survey as a table.
 
 use super::{Args, Found};
 use crate::config::LayerChoice;
@@ -67,7 +67,7 @@ fn layers(found: &Surveyed) -> String {
             (false, true) => " nearly lazy",
             (false, false) => "",
         };
-        // 1.00 is said only where every k* is one.
+        // 1.00 is reported only where every k* is one.
         let shown = match lazy {
             " LAZY" => "1.00".to_string(),
             _ => format!("{:.2}", rank.max(1.01)),
@@ -99,7 +99,7 @@ fn layers(found: &Surveyed) -> String {
     out
 }
 
-/// How many layers to inherit, and why.
+/// Returns the number of layers to inherit, and the reason.
 fn verdict(found: &Surveyed) -> String {
     let n = found.ranks.max_rank.len();
     let auto = LayerChoice::Auto;

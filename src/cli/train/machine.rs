@@ -94,7 +94,7 @@ mod tests {
         let said = said.unwrap();
         assert!(
             said.starts_with("threads: 8, was 16 (this machine has 8 cores")
-                && said.contains("to the bit"),
+                && said.contains("uninterrupted run"),
             "{said}"
         );
         let (n, said) = threads(Some(1), Some(2), 8);

@@ -7,7 +7,7 @@ use crate::config::rules::{at_least, finite};
 use crate::run::command::{GrowMode, GrowSource};
 
 section! {
-    /// How the model grows between rounds.
+    /// Growth of the model between rounds.
     "grow" GrowConfig: Default {
         /// Layers added per growth.
         step: usize = default(2), FreeUntil(Controls), check at_least(1);

@@ -1,4 +1,4 @@
-//! What a config holds: the sections, in the order of documents, each with its [declaration](super::declare).
+//! The sections of a config: the sections, in the order of documents, each with its [declaration](super::declare).
 
 mod baseline;
 mod data;
@@ -96,7 +96,7 @@ impl Config {
         self.data.text_field.as_deref().unwrap_or(TEXT_FIELD)
     }
 
-    /// What `data.tokenizer` says or, without it, means.
+    /// Returns the tokenizer: `data.tokenizer`, or its default.
     pub fn tokenizer(&self) -> &TokenizerChoice {
         match (&self.data.tokenizer, &self.reference.path) {
             (Some(choice), _) => choice,

@@ -18,7 +18,7 @@ section! {
         /// failed.
         on: Vec<Occasion> = default(Occasion::ALL.to_vec()), Free;
 
-        /// How the dashboards of the run (`train`, `attach`) ring their terminal for the same events: `bell`, or
+        /// Signal of the run's dashboards (`train`, `attach`) to their terminal for the same events: `bell`, or
         /// `osc9`, which some terminals show as a notification of the desktop.
         terminal: Bell = default(Bell::Off), Free;
     }

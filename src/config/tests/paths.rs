@@ -81,7 +81,7 @@ fn variables_are_written_under_their_names() {
         !written.contains("/data") && !written.contains("some/where"),
         "{written}"
     );
-    // Checkpoints compare what is written, too.
+    // Checkpoints compare what is written as well.
     let values = resume::values(&config);
     assert_eq!(values["reference.path"], "\"$HEIRLOOM_DATA/model\"");
     assert!(!values["data.train"].contains("some/where"), "{values:?}");

@@ -1,4 +1,4 @@
-//! Where problems are said to be, and how much is said about hostile configs.
+//! Where problems are said to be, and how much is reported about hostile configs.
 
 use super::*;
 

@@ -43,7 +43,7 @@ fn overrides_beat_the_file_and_the_last_one_wins() {
     assert_eq!((config.train.lr, config.train.steps), (3e-4, 8));
     assert_eq!(config.grow.mode, crate::run::command::GrowMode::Keep);
     assert_eq!(config.inherit.layers.of(8), [1, 2]);
-    // An override mends a wrong value of the file.
+    // An override fixes a wrong value of the file.
     assert_eq!(
         problems(&GOOD.replace("lr = 1e-3", "lr = 'x'"), &["train.lr=1"]),
         Vec::<String>::new()

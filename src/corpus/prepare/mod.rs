@@ -21,7 +21,7 @@ use super::{CorpusError, TEXT_FIELD, Tokenizer};
 /// Interval between flushes of the output.
 const SAFE_EVERY: Duration = Duration::from_secs(2);
 
-/// What to prepare.
+/// A preparation's inputs and settings.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Files, directories, patterns.
@@ -210,7 +210,7 @@ fn size(name: &str) -> Result<u64, CorpusError> {
     match kind(name)? {
         Kind::Tokens => Err(CorpusError::TokenFile {
             path: name.into(),
-            what: "holds tokens already; give texts".into(),
+            what: "holds tokens already; pass text files instead".into(),
         }),
         _ => reader::size(name),
     }

@@ -43,7 +43,7 @@ fn bzip2(head: &[u8]) -> bool {
     head.starts_with(b"BZh") && (full || empty)
 }
 
-/// How a file is packed.
+/// The compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     Plain,

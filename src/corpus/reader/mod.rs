@@ -85,7 +85,7 @@ pub fn open(name: &str, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Pieces,
         }),
         Kind::Tokens => Err(CorpusError::TokenFile {
             path: path.into(),
-            what: "holds tokens already; give texts".into(),
+            what: "holds tokens already; pass text files instead".into(),
         }),
     }
 }

@@ -63,7 +63,7 @@ pub struct Layout {
     pub n: usize,
 }
 
-/// What a token file's name determines.
+/// The format that a token file's name determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// `.bin`: any format.
@@ -89,7 +89,8 @@ impl Named {
 }
 
 /// Reads the header of a token file. The announced ids exist: `offset + n * width` is within `bytes`. The ids of a file
-/// without a header have the width that its name says, or else the one that its values suggest ([`width_by_values`]).
+/// without a header have the width that its name implies, or else the one that its values suggest
+/// ([`width_by_values`]).
 ///
 /// # Errors
 /// Describes the problem in a sentence without the file's name.

@@ -1,4 +1,4 @@
-//! What all vocabularies have in common, and a text that distinguishes them.
+//! Tokens that all vocabularies have in common, and a text that distinguishes them.
 
 /// Separates documents in plain texts, where each tokenizer gets its own end of text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";

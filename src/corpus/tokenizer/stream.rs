@@ -10,7 +10,7 @@ pub struct StreamDecoder {
     bytes: Vec<u8>,
     /// The ids that the next text may depend on: those of the last returned text, and the ones after it.
     ids: Vec<u32>,
-    /// How many of `ids` have been returned.
+    /// Number of `ids` that have been returned.
     told: usize,
 }
 

@@ -221,7 +221,7 @@ fn a_cut_at_a_line_break_between_words_changes_nothing() {
     }
 }
 
-/// SmolLM2's own vocabulary on books; scripts/smollm2_tokenizer.py says how to run it.
+/// SmolLM2's own vocabulary on books; scripts/smollm2_tokenizer.py describes how to run it.
 #[test]
 #[ignore = "needs SMOLLM2_TOKENIZER, made by scripts/smollm2_tokenizer.py"]
 fn smollm2s_ids_of_books_are_pythons() {

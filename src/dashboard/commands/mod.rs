@@ -1,5 +1,5 @@
 //! The one table of commands: the screen's own, those that open a view or a layer, and those of the trainer, which
-//! `heirloom ctl` takes, too. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
+//! `heirloom ctl` takes as well. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
 
 pub mod preflight;
 mod table;
@@ -8,13 +8,13 @@ use self::table::{OWN, Run};
 use super::keys::Entry;
 use super::layers::{self, Layer, Opening};
 use super::message::{Act, Effect};
-use super::replay::Steer;
+use super::replay::ReplayCommand;
 use super::ui::Context;
 use super::views;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::words::{self, USAGES};
 
-/// What the screen runs of its own: name and help.
+/// Commands of the screen itself: name and help.
 pub fn own() -> Vec<Entry> {
     let entry = |words: String, help| Entry { words, help };
     let layers = layers::all().map(|l| entry(l.id.into(), l.help));
@@ -33,7 +33,7 @@ pub fn listed() -> Vec<Entry> {
     trainer.chain(own()).collect()
 }
 
-/// What a command does, by its fixed words.
+/// Finds a command by its fixed words.
 pub fn help_of(words: &str) -> Option<&'static str> {
     let own = OWN.iter().find(|c| c.words == words).map(|c| c.help);
     own.or_else(|| {
@@ -52,7 +52,7 @@ pub fn needs_control(words: &str) -> bool {
         .unwrap_or_else(|| USAGES.iter().any(|u| u.words == words))
 }
 
-/// What a command asks of a list or a layer, if it is one that does.
+/// Returns the action that a command asks of a list or a layer, if any.
 pub fn act_of(words: &str) -> Option<Act> {
     let own = OWN.iter().find(|c| c.words == words)?;
     match own.run {
@@ -105,7 +105,7 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
     if let ["tenths", n] = words[..] {
         let tenths = n.parse().ok().filter(|&n: &u8| n < 10);
         let tenths = tenths.ok_or_else(|| format!("tenths: {n:?} is not a number from 0 to 9"))?;
-        return steered(context, Steer::ToTenth(tenths));
+        return steered(context, ReplayCommand::ToTenth(tenths));
     }
     match words[..] {
         ["compare"] => return Ok(Ran::Done(vec![Effect::Compare(None)])),
@@ -122,7 +122,7 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
     if let Some(own) = OWN.iter().find(|c| c.words == joined) {
         return match own.run {
             Run::Screen(f) => Ok(Ran::Done(f(context))),
-            Run::Steer(to) => steered(context, to),
+            Run::ReplayCommand(to) => steered(context, to),
             Run::Act(act) => Ok(Ran::Act(act)),
             Run::Tenth | Run::Compare | Run::Config => Err(format!("write it as `{}`", own.words)),
         };
@@ -160,9 +160,9 @@ fn suggestion(line: &str) -> Option<String> {
     (score(near) >= 0.6).then(|| format!("{line:?} is not a command; did you mean {}?", near.words))
 }
 
-fn steered(context: &mut Context<'_>, to: Steer) -> Result<Ran, String> {
+fn steered(context: &mut Context<'_>, to: ReplayCommand) -> Result<Ran, String> {
     match context.facts.replay {
-        Some(_) => Ok(Ran::Done(vec![Effect::Steer(to)])),
+        Some(_) => Ok(Ran::Done(vec![Effect::ReplayCommand(to)])),
         None => Err("only a replay can be moved in time".into()),
     }
 }

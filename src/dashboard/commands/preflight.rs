@@ -1,4 +1,4 @@
-//! What is refused before a confirmation is asked for, because the trainer would refuse it afterwards.
+//! Refuses commands before a confirmation that the trainer would refuse afterwards.
 
 use crate::config::keys;
 use crate::dashboard::costs::layers_left;
@@ -8,7 +8,8 @@ use crate::run::event::Phase;
 use crate::run::state::RunState;
 use crate::run::table;
 
-/// Checks a command that is about to be confirmed. `is_kept` says whether a checkpoint is on disk; without it, any may be.
+/// Checks a command that is about to be confirmed. `is_kept` is whether a checkpoint is on disk; without it, any may
+/// be.
 ///
 /// # Errors
 /// Why it cannot be done, and what can be.

@@ -1,17 +1,17 @@
 //! The table of the screen's own commands.
 
 use crate::dashboard::message::{Act, Effect};
-use crate::dashboard::replay::Steer;
+use crate::dashboard::replay::ReplayCommand;
 use crate::dashboard::ui::Context;
 use crate::dashboard::views::overview;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::state::Status;
 
-/// How a command is carried out.
+/// The way a command is carried out.
 #[derive(Clone, Copy)]
 pub enum Run {
     Screen(fn(&mut Context<'_>) -> Vec<Effect>),
-    Steer(Steer),
+    ReplayCommand(ReplayCommand),
     /// With the number that stands for N.
     Tenth,
     /// With the name of a run, or none.
@@ -45,12 +45,12 @@ const fn screen(
     }
 }
 
-const fn steer(words: &'static str, help: &'static str, steer: Steer) -> Command {
+const fn steer(words: &'static str, help: &'static str, steer: ReplayCommand) -> Command {
     Command {
         words,
         help,
         control: false,
-        run: Run::Steer(steer),
+        run: Run::ReplayCommand(steer),
     }
 }
 
@@ -83,7 +83,7 @@ macro_rules! run_chart {
     };
 }
 
-/// What the screen runs of its own, but for the commands that open views and layers.
+/// Commands of the screen itself, except those that open views and layers.
 pub const OWN: &[Command] = &[
     Command {
         control: true,
@@ -185,19 +185,19 @@ pub const OWN: &[Command] = &[
             Vec::new()
         },
     ),
-    steer("play", "play or pause", Steer::PlayPause),
+    steer("play", "play or pause", ReplayCommand::PlayPause),
     steer(
         "mark back",
         "previous mark: phase, growth, decision, ...",
-        Steer::PreviousLandmark,
+        ReplayCommand::PreviousLandmark,
     ),
-    steer("mark forward", "next mark", Steer::NextLandmark),
-    steer("event back", "previous event", Steer::EventBack),
-    steer("event forward", "next event", Steer::EventForward),
-    steer("slower", "half the speed", Steer::Slower),
-    steer("faster", "twice the speed", Steer::Faster),
-    steer("start", "jump to the start", Steer::ToStart),
-    steer("end", "jump to the end", Steer::ToEnd),
+    steer("mark forward", "next mark", ReplayCommand::NextLandmark),
+    steer("event back", "previous event", ReplayCommand::EventBack),
+    steer("event forward", "next event", ReplayCommand::EventForward),
+    steer("slower", "half the speed", ReplayCommand::Slower),
+    steer("faster", "twice the speed", ReplayCommand::Faster),
+    steer("start", "jump to the start", ReplayCommand::ToStart),
+    steer("end", "jump to the end", ReplayCommand::ToEnd),
     Command {
         words: "tenths N",
         help: "jump to N tenths of the run, 0 to 9",
@@ -248,7 +248,11 @@ pub const OWN: &[Command] = &[
         Act::Warnings,
     ),
     act("copy", "copy the line to the clipboard (OSC 52)", Act::Copy),
-    act("watch", "watch the run without control", Act::Watch),
+    act(
+        "watch",
+        "watch the run read-only, without control",
+        Act::Watch,
+    ),
     act(
         "new run",
         "start a preset or a config, with a name and a policy",

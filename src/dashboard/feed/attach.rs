@@ -18,7 +18,7 @@ use crate::run::tail::{self, Tail, TailItem};
 
 /// Most events folded in before keys are looked at again.
 const AT_ONCE: usize = 20_000;
-/// How often the journal is looked at, and the trainer looked for, while there is no connection.
+/// Time between two looks at the journal, and two attempts to connect, while there is no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer
@@ -58,7 +58,7 @@ impl AttachFeed {
     /// Connects to the trainer of a run. The state is what is known before the feed's first event.
     ///
     /// # Errors
-    /// When nobody works on it, or nobody answers.
+    /// When no process works on it, or no one answers.
     pub fn connect(dir: &RunDir, read_only: bool) -> Result<(Self, RunState)> {
         let line = Line::open(dir)?;
         let (tail, state, _) = series::open::open(dir.path());

@@ -48,7 +48,7 @@ impl Line {
         })
     }
 
-    /// Opens a connection on a thread of its own, which ends by itself within [`GREETING`]. `None` when the system
+    /// Opens a connection on a thread of its own, which ends on its own within [`GREETING`]. `None` when the system
     /// refuses the thread.
     pub fn open_aside(dir: &RunDir) -> Option<Receiver<Result<Self>>> {
         let (tell, opened) = sync_channel(1);

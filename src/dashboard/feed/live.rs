@@ -35,7 +35,7 @@ pub struct LiveFeed {
     /// Commands that have no answer yet.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
     start: Option<Arc<Start>>,
-    /// How the operator leaves without an end, and comes back from.
+    /// Lets the operator leave without ending the run, and return.
     absence: Leave,
     listener: Arc<Mutex<Listener>>,
 }

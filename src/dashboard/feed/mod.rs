@@ -10,7 +10,7 @@ mod tail;
 
 use anyhow::Result;
 
-use super::replay::{Playing, Steer};
+use super::replay::{Playing, ReplayCommand};
 use super::starting::Start;
 use crate::run::command::Command;
 use crate::run::notify::Notice;
@@ -44,7 +44,7 @@ pub trait Feed {
     /// Sends a command. The ticket comes back with its answer, in [`Self::answers`].
     ///
     /// # Errors
-    /// When it was not sent; says why.
+    /// When it was not sent; reports why.
     fn send(&mut self, command: Command) -> Result<Ticket, String>;
     /// Returns the answers to this feed's own commands that have come since the last call, each once.
     fn answers(&mut self) -> Vec<Answer> {
@@ -56,11 +56,11 @@ pub trait Feed {
     fn owns_run(&self) -> bool {
         false
     }
-    /// Whether an operator comes back by it to a run that went on without a dashboard.
+    /// Whether an operator comes back by it to a run that continued without a dashboard.
     fn can_return(&self) -> bool {
         false
     }
-    /// Who has control of the run, when it is somebody else.
+    /// Who has control of the run, when it is someone else.
     fn controller(&self) -> Option<String> {
         None
     }
@@ -85,7 +85,7 @@ pub trait Feed {
     fn is_behind(&self) -> bool {
         false
     }
-    /// How much of the past has been read, from 0 to 1.
+    /// The share of the past that has been read, from 0 to 1.
     fn progress(&self) -> f64 {
         1.0
     }
@@ -100,5 +100,5 @@ pub trait Feed {
     /// Takes note that the screen is about to be left for the shell, or is up again.
     fn set_seen(&mut self, _seen: bool) {}
     /// Moves a replay.
-    fn steer(&mut self, _: Steer) {}
+    fn steer(&mut self, _: ReplayCommand) {}
 }

@@ -20,7 +20,7 @@ pub struct TailFeed {
     looked: Instant,
 }
 
-/// How often the journal is looked at without a notification: network file systems send none for remote writes.
+/// Time between two looks at the journal without a notification: network file systems send none for remote writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl TailFeed {

@@ -1,4 +1,4 @@
-//! What is known of the marked run, and what Enter does with it.
+//! Describes the marked run, and the effect of Enter on it.
 
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -17,7 +17,7 @@ pub fn title(home: &Home<'_>) -> String {
     )
 }
 
-/// What Enter does, the command it equals, and what the operator should know; each a line that may have to be wrapped.
+/// The effect of Enter, the equivalent command, and remarks for the operator; each a line that may have to be wrapped.
 pub fn lines(home: &Home<'_>) -> Vec<Line<'static>> {
     let theme = &home.options.theme;
     let line =

@@ -1,4 +1,4 @@
-//! What the home screen looks like.
+//! Draws the home screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};

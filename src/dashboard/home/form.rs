@@ -16,7 +16,7 @@ use crate::dashboard::message::Act;
 /// Most characters of a path, and of a name.
 const LONGEST: usize = 1000;
 
-/// What is to be trained.
+/// The preset or config to train.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Start {
     /// A preset's name, or the path of a config as [`crate::text::exact`] writes it.
@@ -36,7 +36,7 @@ impl Start {
         }
     }
 
-    /// What it changes in the config, as `--set` takes it.
+    /// The change to the config, in the form of `--set`.
     pub fn overrides(&self) -> Vec<String> {
         let set = |mode| format!("policy.mode={mode}");
         self.policy.into_iter().map(set).collect()
@@ -75,7 +75,7 @@ pub enum Field {
     Policy,
 }
 
-/// What became of a key.
+/// The result of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Stay,
@@ -158,7 +158,7 @@ impl Form {
         self.forget();
     }
 
-    /// What has been filled in; its config may be empty.
+    /// The fields as filled in; its config may be empty.
     pub fn start(&self) -> Start {
         let name = self.name.value().trim();
         Start {

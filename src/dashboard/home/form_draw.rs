@@ -1,4 +1,4 @@
-//! What the form for a new run looks like.
+//! Draws the form for a new run.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -113,7 +113,7 @@ fn fields(form: &Form, options: &Options, width: u16) -> Vec<Line<'static>> {
     ]
 }
 
-/// What is wrong, else what the word may become, else the presets.
+/// Returns the error, or else the completions of the word, or else the presets.
 fn about(form: &Form, options: &Options, width: usize) -> Vec<Line<'static>> {
     let theme = &options.theme;
     let text = |text: &str| options.glyphs.text(&sanitize(text));

@@ -1,4 +1,4 @@
-//! What the home screen lists, and what is chosen there.
+//! The list of the home screen, and the choices made there.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::dashboard::library::{Library, Listed, Way};
 use crate::dashboard::message::Act;
 use crate::dashboard::refusal::Refusal;
 
-/// What the operator chose.
+/// The operator's choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
     /// Train this.
@@ -28,7 +28,7 @@ pub enum Choice {
     Quit,
 }
 
-/// What is kept of the home screen while a run is looked at.
+/// The state of the home screen that is kept while a run is shown.
 #[derive(Debug, Default)]
 pub struct Last {
     library: Library,
@@ -36,7 +36,7 @@ pub struct Last {
     marked: Option<PathBuf>,
 }
 
-/// What the screen shows: the runs; the presets where there are no runs yet.
+/// The content of the screen: the runs; the presets where there are no runs yet.
 pub struct Home<'a> {
     pub dir: &'a Path,
     pub options: &'a Options,
@@ -62,7 +62,7 @@ pub struct Home<'a> {
     pub asked: bool,
     /// Why the screen could not be suspended.
     pub refusal: Refusal,
-    /// What is to be started, while that is asked.
+    /// The run to start, while that is confirmed.
     pub form: Option<Form>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// What is to be kept when the screen is over.
+    /// Returns the state to keep when the screen is closed.
     pub fn close(self) -> Last {
         Last {
             marked: self.run().map(|run| run.dir.path().into()),
@@ -203,7 +203,7 @@ impl<'a> Home<'a> {
         None
     }
 
-    /// The run that is marked; `None` where there are no runs, and a preset is.
+    /// The run that is marked; `None` where there are not runs, and a preset is.
     pub fn run(&self) -> Option<&Listed> {
         self.library.runs.get(self.selected)
     }

@@ -30,7 +30,7 @@ use super::terminal::{Input, Terminal};
 pub use form::{Check, Start};
 pub use list::{Choice, Last};
 
-/// How long input is waited for when all runs have been read; then they are listed again.
+/// Longest wait for input when all runs have been read; then they are listed again.
 const REST: Duration = Duration::from_secs(1);
 /// While many runs are read, frames come no faster than this.
 const FRAME: Duration = Duration::from_millis(100);

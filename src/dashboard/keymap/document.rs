@@ -29,7 +29,7 @@ fn line(binding: &Binding) -> String {
 pub fn main_keys_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for command in MOST {
-        // One row of each: the same command may have a key in a prompt, too.
+        // One row of each: the same command may have a key in a prompt as well.
         if let Some(binding) = bindings().find(|b| b.command == command) {
             out.push_str(&line(&binding));
         }

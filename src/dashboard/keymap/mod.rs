@@ -85,7 +85,7 @@ fn is_for(command: &str, key: &KeyEvent) -> bool {
         .any(|bound| name.as_deref() == Some(bound))
 }
 
-/// What a key stands for.
+/// The meaning of a key.
 #[derive(Debug, PartialEq)]
 pub enum Found {
     Command(String),

@@ -24,7 +24,7 @@ pub const fn key(
 use Differs::{Appears, Goes, Journals, Moves, Redraws};
 use Scope::{Chart, Confirm, Global, Layer, Replay, View};
 
-/// Keys that open no view and no layer; [`bindings`] has those, too.
+/// Keys that open no view and no layer; [`bindings`] has those as well.
 #[rustfmt::skip]
 pub const KEYS: &[Binding] = &[
     key(Global, &["p"], "pause-resume", "pause", Journals("command")),

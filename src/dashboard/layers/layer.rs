@@ -1,4 +1,4 @@
-//! What a layer is.
+//! Defines layers.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -31,14 +31,14 @@ pub struct Row {
     pub help: &'static str,
     /// Needs a trainer that takes commands.
     pub control: bool,
-    /// Whether the keys of the view below work, too.
+    /// Whether the keys of the view below work as well.
     pub passes: bool,
     pub differs: Differs,
     /// Makes the layer, or says in a notice why not.
     pub open: fn(&mut Context<'_>) -> Opening,
 }
 
-/// What opening a layer comes to.
+/// The result of opening a layer.
 #[derive(Debug)]
 pub enum Opening {
     Layer(Box<dyn Layer>),
@@ -52,7 +52,7 @@ impl Opening {
         Self::Layer(Box::new(layer))
     }
 
-    /// Opens nothing: the notice says why.
+    /// Opens nothing: the notice reports why.
     pub fn refused(context: &mut Context<'_>, why: &str) -> Self {
         context.ui.notice = Some(why.into());
         Self::Effects(Vec::new())
@@ -70,7 +70,7 @@ pub enum Room {
     Over,
 }
 
-/// What a confirmation was asked about; it is stale when the run is elsewhere by now.
+/// The state that a confirmation refers to; it is stale when the run is elsewhere by now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stamp {
     /// The open decision.
@@ -104,7 +104,7 @@ impl Stamp {
     }
 }
 
-/// What becomes of a layer after a key.
+/// The fate of a layer after a key.
 pub enum Step {
     Stay,
     /// Ask for a confirmation, which belongs to this.
@@ -123,7 +123,7 @@ pub trait Layer: Any + Debug {
     fn row(&self) -> &'static Row;
     /// Scrolls what is asked, while a confirmation is waited for.
     fn scroll(&mut self, _act: Act) {}
-    /// Takes a command of its scope; [`Act::Accept`] comes after the confirmation, too.
+    /// Takes a command of its scope; [`Act::Accept`] comes after the confirmation as well.
     fn act(&mut self, act: Act, confirmed: bool, context: &mut Context<'_>) -> Step;
     /// Takes what became of [`Step::Run`]: a command that has to be confirmed, or the error.
     fn answer(&mut self, _asked: Result<Command, String>, _context: &mut Context<'_>) -> Step {
@@ -139,11 +139,11 @@ pub trait Layer: Any + Debug {
     }
     /// Shows an answer to what it asked for.
     fn show(&mut self, _text: String) {}
-    /// What the loop around has to do once it is open.
+    /// Effects for the loop once the layer is open.
     fn opened(&self) -> Vec<Effect> {
         Vec::new()
     }
-    /// How long keys are ignored after it has opened.
+    /// Time for which keys are ignored after it has opened.
     fn lock(&self) -> Duration {
         LOCK
     }

@@ -39,7 +39,7 @@ enum Entry {
 
 #[derive(Debug)]
 struct Leave {
-    /// What this screen may do: without control it cannot stop the run.
+    /// The permissions of this screen: without control it cannot stop the run.
     entries: Vec<Entry>,
     selected: usize,
 }
@@ -94,7 +94,7 @@ impl Layer for Leave {
     }
 
     fn opened(&self) -> Vec<Effect> {
-        // The config says how long a question waits.
+        // The config describes how long a question waits.
         vec![Effect::LookAround]
     }
 
@@ -120,7 +120,7 @@ impl Layer for Leave {
     }
 }
 
-/// What the training does while the prompt is open.
+/// The state of the training while the prompt is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Training {
     Runs,

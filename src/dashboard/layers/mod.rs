@@ -1,5 +1,5 @@
-//! What lies over a view and takes keys first: prompts, the command line, the help. One file, or folder, a layer, and a row
-//! of it in the table.
+//! Layers lie over a view and get keys first: prompts, the command line, the help. One file, or folder, a layer, and a
+//! row of it in the table.
 
 pub mod decision;
 mod help;
@@ -27,7 +27,7 @@ const LAYERS: &[Row] = &[
     info::ROW,
 ];
 
-/// The rows of [`LAYERS`]; under test, those that a test has added, too.
+/// The rows of [`LAYERS`]; under test, those that a test has added as well.
 pub fn all() -> impl Iterator<Item = &'static Row> {
     #[cfg(test)]
     return LAYERS.iter().chain(super::tests::rows::layers());

@@ -1,4 +1,4 @@
-//! What has happened since the operator last looked: opened when a dashboard is attached again.
+//! Shows the events since the operator last looked: opened when a dashboard is attached again.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub const ROW: Row = Row {
     },
 };
 
-/// What has happened, as of the time when the layer was opened.
+/// The events, as of the time when the layer was opened.
 #[derive(Debug)]
 pub struct Looked {
     since: Since,

@@ -1,4 +1,4 @@
-//! What the list of runs shows of one.
+//! One run's row in the list of runs.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::run::series::open::Budget;
 use crate::run::state::{RunState, Status};
 use crate::run::{series, show, table};
 
-/// How long one run is read, during which no key is answered.
+/// Longest time for which one run is read, during which no key is answered.
 const MOST_TIME: Duration = Duration::from_millis(500);
 /// Of a directory with more files than this the size is not looked for.
 const MOST_FILES: usize = 1000;
 
-/// What the list shows of a run.
+/// A run's row in the list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
     /// `running`, `paused`, `stopped`, `crashed`, `failed`, or the outcome.
@@ -37,7 +37,7 @@ pub struct Row {
     /// The time of the last event, and that at which all will be done if every growth happens; Unix time in milliseconds.
     pub t: i64,
     pub done_at: Option<i64>,
-    /// What its operator should know: why it is paused, what is to be decided, how it ended, the last note.
+    /// A remark for the operator: why it is paused, what is to be decided, how it ended, the last note.
     pub remarks: Vec<String>,
     /// Why it cannot be read.
     pub error: Option<String>,

@@ -1,4 +1,4 @@
-//! What a confirmation repeats: everything that follows from the command.
+//! Lists the consequences of a choice for its confirmation: everything that follows from the command.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -69,7 +69,7 @@ fn span(scene: &Scene<'_>, steps: u64, cost: &Cost) -> String {
     text
 }
 
-/// What a choice is expected to come to, or why that is not known.
+/// Returns the expected result of a choice, or why it is not known.
 fn forecast(scene: &Scene<'_>, prospect: Prospect) -> Option<String> {
     let forecast = scene.run.prospect(prospect)?;
     Some(match forecast.final_loss {

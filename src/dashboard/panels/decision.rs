@@ -139,7 +139,7 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     lines
 }
 
-/// What the phase is expected to come to, and whether that matches.
+/// Returns the expected end of the phase, and whether it matches.
 fn outlook(scene: &Scene<'_>, outlook: &Outlook, wide: bool) -> (String, String, Style) {
     let theme = scene.theme;
     let forecast = &outlook.forecast;
@@ -167,7 +167,7 @@ fn is_broken(scene: &Scene<'_>) -> bool {
     last.is_some_and(|eval| eval.val_loss.is_none())
 }
 
-/// What the operator is called to do, if anything.
+/// Returns the call to the operator, if any.
 fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     let (run, theme) = (scene.run, scene.theme);
     let Some(decision) = &run.core.decision else {

@@ -1,5 +1,5 @@
-//! What a decision rests on: the last evidence with its age, what each choice costs, the rounds so far, the checkpoints to go
-//! back to. It stays to be read after the decision, and when the run is over.
+//! Shows the evidence of a decision: the last evidence with its age, what each choice costs, the rounds so far, the
+//! checkpoints to go back to. It stays to be read after the decision, and when the run is over.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -80,7 +80,7 @@ fn head(scene: &Scene<'_>, decision: &OpenDecision) -> Vec<Line<'static>> {
     lines
 }
 
-/// What is suggested, in capitals.
+/// Returns the suggestion, in capitals.
 pub fn suggestion(scene: &Scene<'_>, e: &Evidence) -> (&'static str, Style) {
     match e.suggestion {
         Suggestion::Grow => ("▶ GROW SUGGESTED", scene.theme.warning),

@@ -17,7 +17,7 @@ struct Row {
     label: String,
     loss: String,
     gap: String,
-    /// What the gap means, from the fullest wording to the shortest.
+    /// Returns the meaning of the gap, from the fullest wording to the shortest.
     readings: Vec<String>,
     style: Style,
 }
@@ -162,7 +162,7 @@ fn calm(scene: &Scene<'_>, row: &Row) -> Style {
     }
 }
 
-/// How a verdict stands out.
+/// Returns the style of a verdict.
 pub fn verdict_style(scene: &Scene<'_>, verdict: Verdict) -> Style {
     match verdict {
         Verdict::WillMatch => scene.theme.good,

@@ -93,7 +93,7 @@ fn short(phase: &Phase) -> String {
     }
 }
 
-/// What a note says.
+/// Returns the text of a note.
 pub fn note_text(scene: &Scene<'_>, note: &Note) -> String {
     let mark = match note.level {
         Level::Warning | Level::Refused => "! ",
@@ -102,7 +102,7 @@ pub fn note_text(scene: &Scene<'_>, note: &Note) -> String {
     format!("{mark}{}", scene.text(&note.text))
 }
 
-/// How a note of a level looks.
+/// Returns the style of a note's level.
 pub fn note_style(scene: &Scene<'_>, level: Level) -> Style {
     match level {
         Level::Info => scene.theme.plain,

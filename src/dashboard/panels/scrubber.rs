@@ -16,7 +16,7 @@ use crate::run::show::duration;
 /// Below this the bar says nothing.
 const LEAST_BAR: usize = 10;
 
-/// What the marks mean, for the help.
+/// Explains the marks, for the help.
 const LEGEND: &str = "| phase  ^ growth  D decision  ◆ checkpoint  < back  ! warning";
 
 /// A bar with one cell per column, its state before it and its place behind; where there is a second row, the marks.

@@ -12,7 +12,7 @@ use crate::dashboard::ui::OVERVIEW;
 use crate::run::trouble::{Help, Trouble};
 use crate::text;
 
-/// What is wrong with the run that is shown, dismissed or not.
+/// Returns the trouble of the run that is shown, dismissed or not.
 pub fn of(scene: &Scene<'_>) -> Option<Trouble> {
     let silence = scene.clock.and_then(|now| scene.run.silence(now));
     Trouble::of(scene.run, silence, &|name| scene.facts.nearby.is_kept(name))
@@ -98,7 +98,7 @@ fn style(scene: &Scene<'_>) -> Style {
     scene.theme.warning.add_modifier(Modifier::REVERSED)
 }
 
-/// What helps, each with its key; for one who cannot command the run, how to get there.
+/// Returns the remedies, each with its key; for one who cannot command the run, how to get there.
 fn keys(scene: &Scene<'_>, trouble: &Trouble) -> Vec<String> {
     let run = &scene.facts.argument;
     let locked = scene.facts.locked(scene.run).is_some();

@@ -1,4 +1,4 @@
-//! What an operator types at a plain terminal, and what it means. Whole lines in, whole lines out: a screen reader reads
+//! Interprets lines that an operator types at a plain terminal. Whole lines in, whole lines out: a screen reader reads
 //! them as they come.
 
 use super::offer;
@@ -12,7 +12,7 @@ use crate::run::state::RunState;
 use crate::run::{show, table, words};
 use crate::text::sanitize;
 
-/// What a typed line leads to.
+/// The result of a typed line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Move {
     /// Print this.
@@ -22,7 +22,7 @@ pub enum Move {
     TakeControl,
 }
 
-/// What the terminal is to the training.
+/// The relation of the terminal to the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The training belongs to it.
@@ -144,7 +144,7 @@ impl Console {
         }
     }
 
-    /// Says what a command would do.
+    /// Describes what a command would do.
     ///
     /// # Errors
     /// When it is known that the trainer would refuse it.

@@ -122,8 +122,8 @@ impl Lines {
         format!("{}  {place:<PLACE$}  ", self.stamp(event.t))
     }
 
-    /// Returns the lines that say how the open decision or the present pause of a run in progress is answered; none where
-    /// there is neither.
+    /// Returns the lines that describe how the open decision or the present pause of a run in progress is answered;
+    /// none where there is neither.
     pub fn of_present(&self, state: &RunState, answers: Answers<'_>) -> Printed {
         let (desk, core) = (self.desk(state, answers), &state.core);
         let place = present_place(state);
@@ -169,7 +169,7 @@ impl Lines {
         Some(lines.join("\n"))
     }
 
-    /// What can be answered in a state.
+    /// Returns the questions that can be answered in a state.
     fn desk<'a>(&'a self, state: &'a RunState, answers: Answers<'a>) -> Desk<'a> {
         Desk {
             state,
@@ -178,7 +178,8 @@ impl Lines {
         }
     }
 
-    /// What follows an event's line: how it can be answered, and the decision whose choices are numbered.
+    /// Returns the lines that follow an event's line: how it can be answered, and the decision whose choices are
+    /// numbered.
     fn more(
         &self,
         state: &RunState,
@@ -231,7 +232,7 @@ pub fn is_question(event: &Event) -> bool {
     )
 }
 
-/// What an event's line says; `None` for an event that needs no line.
+/// Returns the text of an event's line; `None` for an event that needs no line.
 fn words(state: &RunState, event: &Event) -> Option<String> {
     match &event.body {
         Body::Train(TrainMetrics {

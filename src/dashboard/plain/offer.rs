@@ -1,4 +1,4 @@
-//! What plain lines offer: the choices of a decision with what each costs, and what ends a pause.
+//! The choices that plain lines offer: the choices of a decision with what each costs, and what ends a pause.
 
 use super::place::{Answers, present_place};
 use crate::dashboard::costs::{Choice, Cost};
@@ -15,7 +15,7 @@ use crate::run::words::MOST_LR;
 /// Asks for an answer, below the numbered choices.
 pub const PROMPT: &str = "Number, or a command such as `grow 2 keep`; ? lists the commands";
 
-/// What is suggested and why, for a run at step `now` (over all phases).
+/// Returns the suggestion and its reason, for a run at step `now` (over all phases).
 pub fn headline(open: &OpenDecision, now: u64) -> String {
     let e = &open.evidence;
     let suggested = match e.suggestion {
@@ -91,7 +91,7 @@ impl Desk<'_> {
         }
     }
 
-    /// What ends a pause, or helps against its reason.
+    /// Returns the commands that end a pause, or help against its reason.
     pub fn of_pause(&self, why: Option<&str>) -> Vec<String> {
         let (state, core) = (self.state, &self.state.core);
         // Some reasons name their commands.
@@ -150,7 +150,7 @@ pub fn numbered(state: &RunState, prompt: &Decision) -> Vec<String> {
     lines
 }
 
-/// What has the same effect as a choice when it is typed.
+/// Returns the command with the same effect as a choice.
 fn command(prompt: &Decision, entry: Entry) -> Option<String> {
     match entry {
         Entry::Grow => Some(format!("grow {} {}", prompt.layers, prompt.mode)),
@@ -198,7 +198,7 @@ fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
     }
 }
 
-/// What a stop leads to: `the present model of 4 layers is the result, then 2 controls`.
+/// Describes the effect of a stop: `the present model of 4 layers is the result, then 2 controls`.
 pub fn result_words(state: &RunState) -> String {
     let layers = state.core.phase.as_ref().map_or(0, |now| now.layers);
     let all = state.info.as_ref().map_or(Vec::new(), Comparison::of_run);

@@ -4,7 +4,7 @@ use crate::run::event::Phase;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
-/// How a decision or a pause can be answered.
+/// The way in which a decision or a pause can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers<'a> {
     /// Not from here: what is printed is over.

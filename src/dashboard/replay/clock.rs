@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::playing::Steer;
+use super::playing::ReplayCommand;
 use crate::run::index::{Entry, Landmark};
 
 /// Seconds a viewer waits for the next event at most: longer gaps are played faster.
@@ -14,7 +14,7 @@ const SPEEDS: (f64, f64) = (0.125, 1e7);
 /// Going back while playing reaches past a landmark that was met within so many seconds.
 const JUST_MET: f64 = 1.0;
 
-/// Where a replay stands. Its events are given to every call anew, at least one, in order of time.
+/// Where a replay stands. Its events are given to every call again, at least one, in order of time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// Run time, in seconds.
@@ -22,7 +22,7 @@ pub struct Clock {
     /// Run seconds a second; infinite: everything at once.
     speed: f64,
     playing: bool,
-    /// How many events have happened: never none.
+    /// Returns the number of events that have happened: never none.
     position: usize,
     last: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl Clock {
         self.playing
     }
 
-    /// How many events have happened.
+    /// Number of events that have happened.
     pub fn position(&self) -> usize {
         self.position
     }
@@ -83,12 +83,12 @@ impl Clock {
         self.playing = false;
     }
 
-    /// Lets time pass in which nothing happens.
+    /// Advances the time without events.
     pub fn hold(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
-    /// How long until the next event; `None` when there is none or the replay is paused.
+    /// Returns the time until the next event; `None` when there is none left or the replay is paused.
     pub fn until_next(&self, events: &[Entry]) -> Option<Duration> {
         let next = events.get(self.position).filter(|_| self.playing)?;
         let seconds = (next.elapsed - self.at).max(0.0) / self.rate(events);
@@ -114,15 +114,20 @@ impl Clock {
     }
 
     /// Does what an operator asks.
-    pub fn steer(&mut self, events: &[Entry], landmarks: &[(usize, Landmark)], steer: Steer) {
+    pub fn steer(
+        &mut self,
+        events: &[Entry],
+        landmarks: &[(usize, Landmark)],
+        steer: ReplayCommand,
+    ) {
         match steer {
-            Steer::PlayPause => {
+            ReplayCommand::PlayPause => {
                 if !self.playing && self.position == events.len() {
                     self.go_to_event(events, 1);
                 }
                 self.playing = !self.playing;
             }
-            Steer::PreviousLandmark => {
+            ReplayCommand::PreviousLandmark => {
                 let passed = landmarks.partition_point(|(i, _)| i + 1 < self.position);
                 let met = |i: usize| self.at - events[i].elapsed < JUST_MET * self.speed;
                 let mut earlier = landmarks[..passed].iter().map(|(i, _)| *i).rev();
@@ -130,30 +135,30 @@ impl Clock {
                     self.go_to_event(events, i + 1);
                 }
             }
-            Steer::NextLandmark => {
+            ReplayCommand::NextLandmark => {
                 let next = landmarks.partition_point(|(i, _)| *i < self.position);
                 if let Some((i, _)) = landmarks.get(next) {
                     self.go_to_event(events, i + 1);
                 }
             }
-            Steer::EventBack => {
+            ReplayCommand::EventBack => {
                 self.playing = false;
                 self.go_to_event(events, self.position.saturating_sub(1));
             }
-            Steer::EventForward => {
+            ReplayCommand::EventForward => {
                 self.playing = false;
                 self.go_to_event(events, self.position + 1);
             }
-            Steer::Slower if self.speed.is_infinite() => {
+            ReplayCommand::Slower if self.speed.is_infinite() => {
                 let (begin, end) = span(events);
                 self.speed = (end - begin).clamp(1.0, SPEEDS.1);
             }
-            Steer::Slower => self.speed = (self.speed / 2.0).max(SPEEDS.0.min(self.speed)),
-            Steer::Faster if self.speed >= SPEEDS.1 => self.speed = f64::INFINITY,
-            Steer::Faster => self.speed = (self.speed * 2.0).min(SPEEDS.1),
-            Steer::ToStart => self.go_to_event(events, 1),
-            Steer::ToEnd => self.go_to_event(events, events.len()),
-            Steer::ToTenth(tenths) => {
+            ReplayCommand::Slower => self.speed = (self.speed / 2.0).max(SPEEDS.0.min(self.speed)),
+            ReplayCommand::Faster if self.speed >= SPEEDS.1 => self.speed = f64::INFINITY,
+            ReplayCommand::Faster => self.speed = (self.speed * 2.0).min(SPEEDS.1),
+            ReplayCommand::ToStart => self.go_to_event(events, 1),
+            ReplayCommand::ToEnd => self.go_to_event(events, events.len()),
+            ReplayCommand::ToTenth(tenths) => {
                 let (begin, end) = span(events);
                 self.go_to_time(events, begin + (end - begin) * f64::from(tenths) / 10.0);
             }

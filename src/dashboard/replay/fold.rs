@@ -46,7 +46,7 @@ impl Fold {
         }
     }
 
-    /// How many events the state holds.
+    /// Number of events in the state.
     pub fn position(&self) -> usize {
         self.position
     }

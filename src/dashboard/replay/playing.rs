@@ -1,12 +1,12 @@
-//! What is shown of a replay, and what moves it.
+//! The state of a replay, and the commands that move it.
 
 use std::sync::Arc;
 
 use crate::run::index::Landmark;
 
-/// What an operator does to a replay.
+/// A command that moves a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steer {
+pub enum ReplayCommand {
     PlayPause,
     PreviousLandmark,
     NextLandmark,
@@ -20,7 +20,7 @@ pub enum Steer {
     ToTenth(u8),
 }
 
-/// What the screen shows of a replay.
+/// The state of a replay for the screen.
 #[derive(Debug, Clone)]
 pub struct Playing {
     /// Run seconds a second; infinite: everything at once.
@@ -33,7 +33,7 @@ pub struct Playing {
     /// Steps since the run began, now and at most.
     pub step: u64,
     pub last_step: u64,
-    /// How many events have happened, of how many.
+    /// Number of events that have happened, and of all.
     pub event: usize,
     pub events: usize,
     /// A wait of so many run seconds is being played faster than the rest.

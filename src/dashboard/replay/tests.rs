@@ -174,7 +174,7 @@ fn a_replay_shows_the_run_as_it_was_at_every_moment() {
     assert_eq!((playing.event, playing.step), (25, 20));
     assert!(!playing.playing && !feed.is_behind());
 
-    feed.steer(Steer::ToTenth(0));
+    feed.steer(ReplayCommand::ToTenth(0));
     assert!(feed.is_behind());
     feed.drain_at(&mut state, start + Duration::from_secs(62))
         .unwrap();
@@ -190,7 +190,7 @@ fn time_stands_still_while_a_long_journal_is_read() {
     let mut state = RunState::default();
     let start = Instant::now();
     feed.drain_at(&mut state, start).unwrap();
-    feed.steer(Steer::ToTenth(9));
+    feed.steer(ReplayCommand::ToTenth(9));
     feed.drain_at(&mut state, start).unwrap();
     let playing = feed.playing().unwrap();
     assert!(feed.is_behind(), "more than one read");

@@ -1,4 +1,4 @@
-//! What is taken of a terminal while a full screen is up: its modes, the alternate screen, stdin, the window's title.
+//! Sets and restores a terminal's modes for a full screen: its modes, the alternate screen, stdin, the window's title.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! What the terminal's end and a request to stop look like: signals, and what stands in for stdin afterwards.
+//! Turns the terminal's end and requests to stop into inputs: signals, and what stands in for stdin afterwards.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use crate::file;
 use crate::signals::WATCHED;
 use crate::threads;
 
-/// What signals have said, over the whole life of the process.
+/// The signals received over the whole life of the process.
 #[derive(Debug, Default)]
 pub struct Signalled {
     pub hangup: AtomicBool,
@@ -46,7 +46,7 @@ pub fn signalled() -> &'static Signalled {
 
 /// Puts an empty pipe over stdin, on which no reader blocks or spins.
 pub fn silence_stdin() {
-    // Both ends stay open for ever: a closed writer would be an end of file.
+    // Both ends stay open forever: a closed writer would be an end of file.
     static PIPE: OnceLock<Option<(OwnedFd, OwnedFd)>> = OnceLock::new();
     let pipe = PIPE.get_or_init(|| pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok());
     if let Some((read, _)) = pipe {

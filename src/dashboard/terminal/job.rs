@@ -1,8 +1,8 @@
-//! How a screen's process and the process that the shell waits for leave the terminal together.
+//! Lets a screen's process and the process that the shell waits for leave the terminal together.
 
 use std::io;
 
-/// How a screen's process lets the shell go on.
+/// The way in which a screen's process returns to the shell.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Job {
     /// It stops, with its process group.
@@ -12,7 +12,7 @@ pub enum Job {
     WorksOn(fn(Word) -> io::Result<()>),
 }
 
-/// What the process that the shell waits for must know.
+/// Messages to the process that the shell waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// The screen was left: stop.

@@ -109,7 +109,7 @@ fn an_answer_to_a_decision_that_was_replaced_is_not_sent() {
             .ui
             .notice
             .as_deref()
-            .is_some_and(|n| n.contains("changed"))
+            .is_some_and(|n| n.contains("out of date"))
     );
 }
 

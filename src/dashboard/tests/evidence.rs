@@ -63,7 +63,7 @@ fn a_prompt_over_older_evidence_says_so_and_shows_no_forecast_for_a_step_that_is
     screen.press(&story.state, D);
     let text = screen.text(&story.state, 80, 24);
     assert!(text.contains("1.9900 ±0.0200"), "{text}");
-    // The run goes on beneath the prompt, past the step of the forecast.
+    // The run continues beneath the prompt, past the step of the forecast.
     story.train(200, 4, |_| 1.96);
     for size in [(80, 24), (200, 60)] {
         assert!(

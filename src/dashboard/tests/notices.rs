@@ -1,4 +1,4 @@
-//! What is said on screen, where, and for how long it can be read.
+//! What is reported on screen, where, and for how long it can be read.
 
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
@@ -83,7 +83,7 @@ fn a_long_notice_is_wrapped_and_all_of_it_can_be_read() {
     // Wrapped lines are not separated from their ends.
     let joined = text.replace('│', " ");
     assert!(joined.split_whitespace().any(|w| w == "end"), "{text}");
-    // A note that is cut says so.
+    // A note that is cut ends with a mark.
     let mut story = Story::deciding();
     story.tell(Body::Warning(Warning {
         message: "long ".repeat(40),

@@ -1,7 +1,7 @@
 //! What a replay looks like, and what its keys do.
 
 use super::*;
-use crate::dashboard::replay::{Playing, Steer};
+use crate::dashboard::replay::{Playing, ReplayCommand};
 use crate::run::index::Landmark;
 
 /// The first round's end, in a run that took three minutes.
@@ -83,10 +83,7 @@ fn pauses_ends_waits_and_growing_runs_are_told() {
     let text = say(&|p| p.shortened = Some(7200.0));
     assert!(text.contains("2h00m shortened"), "{text}");
     let text = say(&|p| p.growing = true);
-    assert!(
-        text.contains("up to the step the run had reached"),
-        "{text}"
-    );
+    assert!(text.contains("up to the step the run"), "{text}");
     let text = say(&|p| p.speed = f64::INFINITY);
     assert!(text.contains("REPLAY max"), "{text}");
 }
@@ -150,28 +147,28 @@ fn keys_steer_the_replay_and_command_nothing() {
     let run = Story::deciding().state;
     let mut screen = replaying();
     let steers = [
-        (KeyCode::Char(' '), Steer::PlayPause),
-        (KeyCode::Char('['), Steer::PreviousLandmark),
-        (KeyCode::Char(']'), Steer::NextLandmark),
-        (KeyCode::Char(','), Steer::EventBack),
-        (KeyCode::Char('.'), Steer::EventForward),
-        (KeyCode::Char('{'), Steer::Slower),
-        (KeyCode::Char('}'), Steer::Faster),
-        (KeyCode::Home, Steer::ToStart),
-        (KeyCode::End, Steer::ToEnd),
-        (KeyCode::Char('G'), Steer::ToEnd),
+        (KeyCode::Char(' '), ReplayCommand::PlayPause),
+        (KeyCode::Char('['), ReplayCommand::PreviousLandmark),
+        (KeyCode::Char(']'), ReplayCommand::NextLandmark),
+        (KeyCode::Char(','), ReplayCommand::EventBack),
+        (KeyCode::Char('.'), ReplayCommand::EventForward),
+        (KeyCode::Char('{'), ReplayCommand::Slower),
+        (KeyCode::Char('}'), ReplayCommand::Faster),
+        (KeyCode::Home, ReplayCommand::ToStart),
+        (KeyCode::End, ReplayCommand::ToEnd),
+        (KeyCode::Char('G'), ReplayCommand::ToEnd),
     ];
     for (key, steer) in steers {
-        assert_eq!(screen.press(&run, key), [Effect::Steer(steer)]);
+        assert_eq!(screen.press(&run, key), [Effect::ReplayCommand(steer)]);
     }
     // Digits are views; after g they are tenths.
     for (digit, tenths) in [('0', 0), ('9', 9)] {
         assert_eq!(screen.press(&run, KeyCode::Char('g')), []);
-        let tenth = Effect::Steer(Steer::ToTenth(tenths));
+        let tenth = Effect::ReplayCommand(ReplayCommand::ToTenth(tenths));
         assert_eq!(screen.press(&run, KeyCode::Char(digit)), [tenth]);
     }
     screen.press(&run, KeyCode::Char('g'));
-    let start = [Effect::Steer(Steer::ToStart)];
+    let start = [Effect::ReplayCommand(ReplayCommand::ToStart)];
     assert_eq!(screen.press(&run, KeyCode::Char('g')), start);
     for key in [D, KeyCode::Char('p'), KeyCode::Char('c')] {
         assert_eq!(screen.press(&run, key), []);

@@ -1,4 +1,4 @@
-//! What part of an axis is shown, and how values become columns, rows and labels.
+//! Maps the visible part of an axis to columns, rows and labels.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::run::series::pyramid::{Place, Series};
 use crate::run::show::duration;
 use crate::run::table;
 
-/// What the x axis counts.
+/// The unit of the x axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Axis {
     #[default]

@@ -1,4 +1,4 @@
-//! What a chart shows, and the y axis fitted to it.
+//! The content of a chart, and the y axis fitted to it.
 
 use ratatui::style::Style;
 

@@ -4,7 +4,7 @@ use super::trace::Point;
 
 /// A curve's first share, whose fall from a fresh start would flatten everything after it.
 const DESCENT: usize = 10;
-/// How much of the first descent is shown, in ranges of what follows it.
+/// Share of the first descent that is shown, in ranges of what follows it.
 const SHOWN: f64 = 1.6;
 /// A value this many typical deviations away from its neighbours is a spike.
 const SPIKE: f64 = 8.0;
@@ -66,7 +66,7 @@ fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     };
     let deviations: Vec<f64> = (0..values.len()).map(above).collect();
     let typical = median(deviations.iter().map(|d| d.abs()).collect());
-    // On a smooth curve the typical deviation is next to nothing: a spike is also large beside the curve's range.
+    // On a smooth curve the typical deviation is next to nothing: a spike is also large next to the curve's range.
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let at = |share: usize| {
@@ -96,7 +96,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// What of a trace lies outside the range: the column of each cut, and whether it is above.
+/// Counts the values of a trace outside the range: the column of each cut, and whether it is above.
 pub fn cuts(points: &[Point], contains: impl Fn(f64) -> bool, high: f64) -> Vec<(usize, bool)> {
     let mut cuts: Vec<(usize, bool)> = Vec::new();
     let mut last: Option<(usize, bool)> = None;

@@ -1,4 +1,4 @@
-//! What stands below a chart: the marks of what happened, and the x axis.
+//! Draws the labels below a chart: the marks of what happened, and the x axis.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,7 +13,7 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     pub x: f64,
-    /// What it is called; `None`: a checkpoint, which has a diamond without words.
+    /// Its name; `None`: a checkpoint, which has a diamond without words.
     pub label: Option<String>,
     /// Of marks in one column the weightiest is shown, and it keeps its words where they do not all fit.
     pub weight: u8,

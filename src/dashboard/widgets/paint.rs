@@ -197,7 +197,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    /// What of a range is on screen, as a column of dots.
+    /// Returns the visible part of a range, as a column of dots.
     fn column(&self, dots: &mut Dots, layer: usize, column: usize, (low, high): (f64, f64)) {
         let scale = &self.scale;
         let down = dots.size().1;

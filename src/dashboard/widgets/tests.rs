@@ -255,7 +255,7 @@ fn a_band_is_thinned_out_where_its_style_is_the_lines() {
             u32::from(c).saturating_sub(0x2800).count_ones()
         };
         let places = places(&buffer, style);
-        // Labels are no dots.
+        // Labels are not dots.
         let dots = places.iter().filter(|at| {
             let c = buffer[**at].symbol().chars().next().unwrap();
             c >= '\u{2800}'

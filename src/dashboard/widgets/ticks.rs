@@ -46,8 +46,8 @@ pub fn decades(low: f64, high: f64, most: usize) -> Vec<f64> {
     of(&[1.0], span.div_ceil(most.max(2)).max(1))
 }
 
-/// Writes the values of an axis with as many digits as it takes to tell them apart, and with an exponent where they are
-/// very large or small.
+/// Writes the values of an axis with as many digits as it takes to distinguish them, and with an exponent where they
+/// are very large or small.
 pub fn labels(values: &[f64]) -> Vec<String> {
     let largest = values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let mut sorted = values.to_vec();

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::axes::Window;
 use crate::run::series::pyramid::{Place, Series};
 
-/// How a trace is drawn.
+/// The way a trace is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The averaged line, with the range of the single values behind it.
@@ -37,11 +37,11 @@ pub struct Trace<'a> {
     pub stderr: Option<usize>,
     pub kind: Kind,
     pub style: Style,
-    /// Its character where there are no dots.
+    /// Its character where there are not dots.
     pub plain: char,
     /// Whether the y axis is fitted to it.
     pub fits: bool,
-    /// What marks its end, with the style.
+    /// The mark at its end, with the style.
     pub end: Option<(char, Style)>,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Trace<'a> {
     }
 }
 
-/// What a trace does in a column.
+/// A trace's values in a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     pub column: usize,
@@ -140,7 +140,7 @@ pub struct Point {
     pub high: f64,
     /// The last average, or the last value; NaN where it is not finite.
     pub value: f64,
-    /// Standard error of the value, 0 where there is none.
+    /// Standard error of the value, 0 where it is missing.
     pub stderr: f64,
     /// Number of breaks before it.
     pub part: usize,

@@ -6,7 +6,7 @@ use crate::eval::metrics::Metric;
 /// Cells of text. The columns before the models' are `task`, `metric`, `n` and `chance`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
-    /// How many columns come before the models'.
+    /// Number of columns before the models' columns.
     pub leading: usize,
     /// The first one holds the headings.
     pub rows: Vec<Vec<String>>,

@@ -18,7 +18,7 @@ pub struct Report {
     pub tasks: Vec<TaskFacts>,
     /// In the order given; differences are taken to the first one.
     pub models: Vec<ModelResults>,
-    /// How they were measured, by name: the device, the data type, limits.
+    /// The settings of the measurement, by name: the device, the data type, limits.
     pub settings: Vec<(&'static str, serde_json::Value)>,
 }
 

@@ -12,7 +12,7 @@ pub struct Encoder {
     tokenizer: Tokenizer,
     /// Put before every text that is not empty.
     bos: Option<u32>,
-    /// What a text without context begins after.
+    /// The token that precedes a text without context.
     begin: u32,
     /// Text of the token `begin`: a text that starts with it gets no `bos`.
     begin_text: String,
@@ -23,9 +23,9 @@ pub struct Encoder {
 /// Input tokens and the targets of the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// What the model reads.
+    /// The tokens that the model reads.
     pub inputs: Vec<u32>,
-    /// What is asked for: the tokens after the last `targets.len()` inputs.
+    /// The requested score: the tokens after the last `targets.len()` inputs.
     pub targets: Vec<u32>,
     /// Tokens were cut off on the left.
     pub truncated: bool,

@@ -20,7 +20,7 @@ use crate::ops::Precision;
 pub use encode::{Encoder, Ids, Sequence};
 pub use pack::{Packing, Prepared, default_tokens};
 
-/// What a model says of one request.
+/// A model's score of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// log p(continuation | context) in nats, summed over its tokens.

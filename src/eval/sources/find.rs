@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::DataError;
 use crate::text;
 
-/// How a file holds documents, by the ending of its name.
+/// The format of a file, by the ending of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     Jsonl,
@@ -46,7 +46,7 @@ pub const ROWS: &[Format] = &[Format::Jsonl, Format::Json, Format::Parquet];
 /// Levels below the data directory that are searched for a task's folder.
 const LEVELS: usize = 2;
 
-/// Folders of an export that say nothing about its content.
+/// Folders of an export that show nothing about its content.
 const NEUTRAL: [&str; 3] = ["data", "plain_text", "default"];
 
 /// A task's files.

@@ -10,7 +10,7 @@ pub struct Request {
     pub continuation: String,
 }
 
-/// What a document's scores are compared with.
+/// The correct answer of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// One request for each choice.

@@ -40,7 +40,7 @@ fn links_fifos_and_paths_are_refused_and_change_nothing() {
         refusal(dir.open_subdir("up")),
         "it is a link, not a directory"
     );
-    assert!(refusal(dir.open_to_append("twin")).starts_with("it has 2 names"));
+    assert!(refusal(dir.open_to_append("twin")).starts_with("it has 2 hard links"));
     for name in ["../victim", "..", ".", "", "/etc/passwd", "fifo/"] {
         assert!(
             refusal(dir.create_file(name)).starts_with("it is not the name"),

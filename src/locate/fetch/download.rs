@@ -14,10 +14,10 @@ use crate::locate::hub::{self, HubError};
 use crate::locate::request::{Metadata, RequestError};
 use crate::tensors;
 
-/// How often a download is tried when connections break; each attempt continues where the last one stopped.
+/// Number of attempts at a download when connections break; each attempt continues where the last one stopped.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often a lock of another process that fetches the same file is retried.
+/// Number of attempts at a lock of another process that fetches the same file.
 const LOCK_ATTEMPTS: u32 = 6;
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes taken at a time.

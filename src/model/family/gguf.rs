@@ -49,7 +49,7 @@ impl Architecture {
     }
 }
 
-/// How a tensor of the file becomes a parameter.
+/// The conversion of a file's tensor to a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     None,
@@ -63,7 +63,7 @@ pub enum Turn {
     },
 }
 
-/// What can be wrong with a file's metadata.
+/// Errors of a file's metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     #[error(transparent)]

@@ -165,7 +165,7 @@ pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
     Ok(config)
 }
 
-/// What `scale_attn_by_inverse_layer_idx` divides the scores by, as factors.
+/// The factors of the scores with `scale_attn_by_inverse_layer_idx`.
 pub fn inverse_layer_scales(n_layer: usize) -> Vec<f32> {
     (1..=n_layer).map(|i| 1.0 / i as f32).collect()
 }

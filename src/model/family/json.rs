@@ -9,7 +9,7 @@ use crate::text;
 const LARGEST: u64 = 1 << 24;
 const MOST_LAYERS: u64 = 10_000;
 
-/// What can be wrong with a `config.json`.
+/// Errors of a `config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigJsonError(pub String);

@@ -86,7 +86,7 @@ pub fn forward(
         let mut packed = PACKED.take();
         let [k_memory, v_memory, _] = &mut packed;
         let (d, t) = (s.head_size, s.time);
-        // SAFETY: `check` bounds every offset; nobody writes to `qkv`.
+        // SAFETY: `check` bounds every offset; no other thread writes to `qkv`.
         let (k, v) = unsafe {
             let (k, v) = (
                 Mat::strided(qkv, head.k, row),

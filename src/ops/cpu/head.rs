@@ -29,7 +29,7 @@ pub fn logits(compute: Precision, logits: &mut [f32], x: &[f32], wte: &[f32], c:
     }
 }
 
-/// What losses are of.
+/// The targets of losses.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
     /// `[M, C]`.
@@ -205,7 +205,7 @@ fn loss_row<A: Arithmetic>(row: &mut [f32], target: usize, grad: bool, scale: f3
 const COLUMNS: usize = 512;
 const ROWS: usize = 128;
 
-/// What stays between calls.
+/// Buffers that are kept between calls.
 #[derive(Default)]
 struct Kept {
     x_left: Packed,
@@ -412,7 +412,7 @@ fn room(logits: &mut Vec<f32>, rows: usize, n: usize) -> usize {
 #[inline(always)]
 fn gather<A: Arithmetic>(row: &[f32], max: &mut f32, sum: &mut f32) {
     let largest = math::max::<A>(row);
-    // Written so that NaN goes on.
+    // Written so that NaN continues.
     let new = if largest < *max { *max } else { largest };
     let before = *sum * math::exp::<A>(*max - new);
     *sum = before + math::sum_of_exp::<A>(row, new);

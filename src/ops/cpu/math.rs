@@ -1,7 +1,7 @@
 //! Scalar functions written so that compilers vectorise them: no branches, no calls. Those that multiply and add are generic
 //! over the [`Arithmetic`] that `simd!` provides.
 
-/// How a product and a sum are computed together.
+/// Computes a product and a sum together.
 pub trait Arithmetic {
     /// `a * b + c`.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;

@@ -71,7 +71,7 @@ const ELEMENTS_PER_TASK: usize = 16 * 1024;
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
 
-// SAFETY: only the pointer is shared; each use says why the places written are different.
+// SAFETY: only the pointer is shared; each use explains why the places written are different.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

@@ -15,7 +15,7 @@ use crate::run::holder::{Holder, Sign, describe_elsewhere};
 use crate::run::lock::{FRESH, RunLock};
 use crate::text;
 
-/// How long a greeting may take.
+/// Longest wait for a greeting.
 pub const GREETING: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,7 @@ impl Client {
         Ok((client, hello))
     }
 
-    /// How long [`Self::receive`] waits; `None` waits without a limit.
+    /// Longest wait of [`Self::receive`]; `None` waits without a limit.
     ///
     /// # Errors
     /// When the socket refuses.

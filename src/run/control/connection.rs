@@ -28,7 +28,7 @@ use crate::threads;
 const MOST_CLIENTS: usize = 64;
 /// A client that does not read for this long is disconnected; it can reconnect and read the journal.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a directory service may take to name a client's user; after that the client is known by its number.
+/// Longest wait for a directory service to name a client's user; after that the client is known by its number.
 const NAMING: Duration = Duration::from_secs(2);
 
 /// Whether user `peer` may connect to a process of user `own`.

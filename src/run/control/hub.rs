@@ -1,5 +1,5 @@
-//! What all connections to one trainer share: its latest events, its state, who has control, and how many commands may
-//! wait.
+//! State that all connections to one trainer share: its latest events, its state, who has control, and how many
+//! commands may wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,7 @@ impl Inner {
     }
 }
 
-/// What a client receives that has seen everything up to some event.
+/// The events for a client that has seen everything up to some event.
 pub enum Next {
     /// The next events' numbers and lines.
     Lines(Vec<Numbered>),

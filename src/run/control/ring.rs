@@ -86,7 +86,7 @@ impl Ring {
         }
     }
 
-    /// How many numbers up to `seq` no event had.
+    /// Count of numbers up to `seq` that no event had.
     fn skipped(&self, seq: u64) -> u64 {
         let until = self.skips.partition_point(|skip| skip.first <= seq);
         match until.checked_sub(1).map(|i| &self.skips[i]) {

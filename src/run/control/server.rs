@@ -21,11 +21,11 @@ use crate::run::lock::RunLock;
 use crate::text;
 use crate::threads;
 
-/// How often the socket's file is checked.
+/// Time between two checks of the socket's file.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often all places are tried again while no socket is bound.
+/// Time between two attempts at all places while no socket is bound.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long the last events may take to reach the clients at the end.
+/// Longest wait for the last events to reach the clients at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The listening socket and its thread.

@@ -1,4 +1,4 @@
-//! What the control socket's connections and its server share.
+//! State that the control socket's connections and its server share.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::run::dir::RunDir;
 use crate::run::holder::DirId;
 use crate::run::lock::RunLock;
 
-/// What every connection needs.
+/// State that every connection needs.
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     pub(super) dir: RunDir,

@@ -9,8 +9,8 @@ use crate::text;
 
 /// Standard errors on each side of nine tenths of a normal distribution.
 const NINETY: f64 = 1.645;
-/// The first evaluations of a phase, of the descent from its start or of a model that gets used to new rates, say nothing:
-/// shares of the phase up to which they are left out.
+/// The first evaluations of a phase, of the descent from its start or of a model that gets used to new rates, show
+/// nothing: shares of the phase up to which they are left out.
 const LEAD_FROM: f64 = 0.03;
 const LAW_FROM: f64 = 0.05;
 /// Fewest evaluations after that.
@@ -19,21 +19,22 @@ pub const LEAST: usize = 4;
 /// deviation: from random weights, and from trained ones.
 const COLD_LOSS: (f64, f64) = (0.10, 0.17);
 const WARM_LOSS: (f64, f64) = (0.03, 0.05);
-/// What annealing brings as a share of a template's, where the template ran another schedule, and its standard deviation.
+/// The gain of annealing as a share of a template's, where the template ran another schedule, and its standard
+/// deviation.
 const CARRIED: (f64, f64) = (0.9, 0.35);
 /// The exponent that is expected of a start from random weights, and from trained ones.
 const COLD_EXPONENT: f64 = 0.8;
 const WARM_EXPONENT: f64 = 0.08;
-/// Error of a forecast as a share of the fall still to come, and the same of trainings of less than [`SHORT`] steps: there
-/// the descent from the start takes a third of the training, and of a start from trained weights the curve of one from random
-/// weights says no more than what annealing brings.
+/// Error of a forecast as a share of the fall still to come, and the same of trainings of less than [`SHORT`] steps:
+/// there the descent from the start takes a third of the training, and of a start from trained weights the curve of one
+/// from random weights shows no more than what annealing brings.
 const FALL_ERROR: f64 = 0.02;
 const SHORT_FALL_ERROR: f64 = 0.12;
 const SHORT: u64 = 10_000;
 /// Least variance of an estimate, and the share of its squared scatter that is added.
 const LEAST_VARIANCE: f64 = 1e-5;
 const SCATTER_SHARE: f64 = 0.03;
-/// The evaluation at the end scatters, too: this share of what evaluations scatter.
+/// The evaluation at the end scatters as well: this share of what evaluations scatter.
 const END_SCATTER: f64 = 0.2;
 /// The share of the squared differences between ways that counts as an error.
 const APART: f64 = 0.5;
@@ -50,7 +51,7 @@ struct Found<'a> {
     is_same: bool,
 }
 
-/// How many evaluations say something: those after the first share of the phase.
+/// Counts the evaluations that carry information: those after the first share of the phase.
 pub fn used(question: &Question<'_>) -> usize {
     let from = LAW_FROM * question.to as f64;
     let points = question.curve.points().iter();
@@ -91,7 +92,7 @@ pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, Strin
     let later = &points[points.partition_point(|p| p.step <= LAW_FROM * to)..];
     let current = mean(later.iter().rev().take(3).map(|p| p.loss));
     let found = found(question);
-    // A template's curve itself says something where it ran the same schedule to the end.
+    // A template's curve itself shows something where it ran the same schedule to the end.
     let followed = found.as_ref().filter(|f| f.is_followed_by(curve, step));
     let mut estimates = vec![by_law(later, &goal, curve, found.as_ref(), peak)];
     let mut own_error = 0.0;
@@ -114,7 +115,7 @@ pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, Strin
     if !(loss.loss.is_finite() && error.is_finite()) {
         return Err(NO_COURSE.into());
     }
-    // Where it says no more than that the loss stays, it says nothing.
+    // Where it shows no more than that the loss stays, it says nothing.
     let is_vague = (now as f64) < EARLY * to && error > MOST_ERROR.max((last - loss.loss).abs());
     let rests_on = match (&found, followed) {
         (Some(found), Some(_)) => {
@@ -263,7 +264,7 @@ fn weighted(estimates: &[Estimate]) -> Option<Estimate> {
     })
 }
 
-/// The mean of values; 0 of none.
+/// Returns the mean of values; 0 for no values.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
     sum / f64::from(n.max(1))

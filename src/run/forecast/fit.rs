@@ -7,7 +7,7 @@ pub struct Row<const K: usize> {
     pub weight: f64,
 }
 
-/// What is known of an unknown before any row: its mean and its standard deviation.
+/// The prior of an unknown: its mean and its standard deviation.
 pub type Prior = Option<(f64, f64)>;
 
 /// The unknowns, their covariance and the standard deviation of the rows of weight 1 around them.

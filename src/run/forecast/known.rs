@@ -1,4 +1,4 @@
-//! What is known of a run's phases, and the forecasts that follow from it.
+//! The known facts of a run's phases, and the forecasts that follow from them.
 
 use serde_json::{Value, json};
 

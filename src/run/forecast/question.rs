@@ -1,4 +1,4 @@
-//! What is asked of a forecast.
+//! The question that a forecast answers.
 
 use super::curve::Curve;
 

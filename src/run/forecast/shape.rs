@@ -1,10 +1,10 @@
-//! What a finished phase says of the course of another: the law of its loss, and what remains of it.
+//! Derives the course of a phase from a finished one: the law of its loss, and what remains of it.
 
 use super::curve::{Curve, Point, interpolate};
 use super::fit::{Fit, Row};
 use crate::run::schedule::Sums;
 
-/// The part of a phase whose evaluations say nothing: the descent from the start.
+/// The part of a phase whose evaluations show nothing: the descent from the start.
 const DESCENT: f64 = 0.05;
 /// From here on residuals are known.
 const RESIDUALS: f64 = 0.03;
@@ -12,7 +12,7 @@ const RESIDUALS: f64 = 0.03;
 const LEAST: usize = 8;
 /// Exponents that are tried.
 pub(super) const EXPONENTS: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5];
-/// What annealing from the peak to nothing brings, in nats, and its standard deviation: of published curves and our own.
+/// The gain of annealing from the peak to zero, in nats, and its standard deviation: of published curves and our own.
 pub(super) const GAIN: (f64, f64) = (0.16, 0.1);
 /// Width in ln(step) that residuals are smoothed over.
 const WIDTH: f64 = 0.1;
@@ -83,7 +83,7 @@ impl Shape {
             - self.annealing * sums.annealing
     }
 
-    /// What the law does not say at a step, smoothed.
+    /// The residual of the law at a step, smoothed.
     pub fn rest(&self, step: f64) -> f64 {
         interpolate(&self.rest, step.ln())
     }

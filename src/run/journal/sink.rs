@@ -1,4 +1,4 @@
-//! What a journal is written to.
+//! The file that a journal is written to.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// What the journal needs of a file that is open for appending.
+/// Operations that the journal needs of a file that is open for appending.
 pub trait Sink: Send {
     /// One write(2); may write less than it is given.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;

@@ -17,7 +17,7 @@ use crate::text;
 /// Interval between checks of a running command.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub enum Outcome {
     Exited(ExitStatus),

@@ -18,7 +18,7 @@ use crate::text;
 /// Bytes of a notice's text.
 const LONGEST: usize = 300;
 
-/// What an operator is notified of.
+/// Notifies an operator of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Occasion {
@@ -52,7 +52,7 @@ impl Occasion {
     }
 }
 
-/// How a dashboard rings its terminal.
+/// The signal of a dashboard to its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bell {
@@ -64,7 +64,7 @@ pub enum Bell {
     Osc9,
 }
 
-/// What the dashboards of a run ring for, and how.
+/// The events for which the dashboards of a run ring, and the signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ringing {
     pub terminal: Bell,

@@ -21,7 +21,7 @@ const WORTH_PART: u64 = 16;
 const WORTH_LAST: u64 = 128 << 10;
 /// Interval between a keeper's checks of its journal.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long the last events of a run may take to be folded.
+/// Longest wait for the last events of a run to be folded.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes `series.bin` when enough of the journal is new. Failures are silent: the file is a convenience, and a

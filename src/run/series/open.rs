@@ -44,7 +44,7 @@ pub fn load(dir: &Path) -> io::Result<RunState> {
     }
 }
 
-/// How much of journals is read for a list of runs, so that one of them does not delay the others.
+/// Limits how much of journals is read for a list of runs, so that one of them does not delay the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Until this time journals are read to their ends; later, only the first [`Self::FREE_BYTES`] of each.

@@ -32,7 +32,7 @@ pub struct Bucket {
     pub count: u32,
 }
 
-/// What one curve did in a bucket.
+/// The values of one curve in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// `low > high` where no point is finite.

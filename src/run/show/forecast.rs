@@ -10,8 +10,8 @@ pub fn json(state: &RunState) -> Option<Value> {
     Some(state.known()?.json(&outlook.forecast))
 }
 
-/// What the present phase is expected to come to, and why: `loss 2.0123 ±0.0110, gap +0.0123 ±0.0110 at step 300, will match`
-/// and a sentence; only the sentence where data is missing.
+/// Prints the expected end of the present phase, and the reason: `loss 2.0123 ±0.0110, gap +0.0123 ±0.0110 at step 300,
+/// will match` and a sentence; only the sentence where data is missing.
 pub fn sentences(state: &RunState) -> Vec<String> {
     let Some(outlook) = state.outlook() else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What rollbacks left behind, for `show`: from where to where the run went back, and how good the abandoned branch was.
+//! Lists abandoned branches, for `show`: from where to where the run went back, and how good the abandoned branch was.
 
 use serde::Serialize;
 

@@ -47,7 +47,7 @@ pub fn max_rank(layer: usize) -> usize {
     2 * layer
 }
 
-/// What happened along one branch.
+/// The events along one branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Branch {
     /// Loss, learning rate, gradient norm, tokens per second, norms of weights and momentum, the share of clipped steps, and

@@ -1,4 +1,4 @@
-//! What each event does to a run's state: [`RunState::apply`] hands it to the method for its kind.
+//! Applies events to a run's state: [`RunState::apply`] hands it to the method for its kind.
 
 mod checkpoints;
 mod commands;
@@ -19,7 +19,7 @@ use crate::run::schedule::{Course, LearningRate};
 use crate::run::series::pyramid::Place;
 use crate::run::since::Left;
 
-/// How often this process has folded an event, into any state.
+/// Number of events that this process has folded, into any state.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how often this process has folded an event, for tests that count.

@@ -1,4 +1,4 @@
-//! What forecasts need to know of a run.
+//! The facts of a run that forecasts need.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +9,7 @@ use crate::run::forecast::{Curve, Known, Outlook, Past};
 use crate::run::schedule::{Course, LearningRate};
 
 impl RunState {
-    /// What is known of the present phase and of those before it on the live branch; `None` before any phase.
+    /// Returns the facts of the present phase and of those before it on the live branch; `None` before any phase.
     pub fn known(&self) -> Option<Known> {
         let now = self.core.phase.as_ref()?;
         let live = self.live();
@@ -85,8 +85,8 @@ impl RunState {
         }
     }
 
-    /// What a choice comes to; `None` before any phase and once the run is done. It is worked out once for each evaluation, and
-    /// counts from the step at which it was asked for first.
+    /// Returns the expected result of a choice; `None` before any phase and once the run is done. It is worked out once
+    /// for each evaluation, and counts from the step at which it was asked for first.
     pub fn prospect(&self, prospect: Prospect) -> Option<Arc<Forecast>> {
         if self.core.status == Status::Done {
             return None;
@@ -107,7 +107,7 @@ impl RunState {
         let from = evals.partition_point(|e| e.seq < phase.began_seq);
         let to = evals.partition_point(|e| e.seq < end);
         let mut course = phase.course.clone();
-        // A control goes through several rounds' schedules, which its config alone does not say.
+        // A control goes through several rounds' schedules, which its config alone does not report it.
         let is_control = !matches!(phase.phase, Phase::Reference | Phase::Round(_));
         if let (None, Some(Some(config)), false) =
             (course.schedule(), self.configured.get(), is_control)

@@ -44,13 +44,13 @@ pub use results::{
 };
 pub use snapshots::Snapshots;
 
-/// How many notes the event strip and the log keep.
+/// Number of notes that the event strip and the log keep.
 pub(super) const NOTES_KEPT: usize = 1000;
-/// How many remarks of the operator's are kept.
+/// Number of the operator's remarks that are kept.
 pub(in crate::run) const REMARKS_KEPT: usize = 100;
-/// How many phases that are over are remembered, with their learning rates.
+/// Number of finished phases that are remembered, with their learning rates.
 pub(in crate::run) const PHASES_KEPT: usize = 32;
-/// How many checkpoints are remembered; far more than a run keeps on disk.
+/// Number of checkpoints that are remembered; far more than a run keeps on disk.
 pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
 
 /// A run that should train is stalled after this many seconds without an event, and [`STALL`] times the usual interval.

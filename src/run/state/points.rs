@@ -86,7 +86,7 @@ impl BaselineResult {
     }
 }
 
-/// What the present phase trains.
+/// The model that the present phase trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseNow {
     pub phase: Phase,
@@ -101,7 +101,7 @@ pub struct PhaseNow {
     pub due: u64,
     pub start: Start,
     pub source_layers: Vec<usize>,
-    /// How many of the layers, counted from the top, are new since the round before.
+    /// Number of layers, counted from the top, that are new since the previous round.
     pub added: usize,
     /// Number of the event with which it began.
     #[serde(default)]
@@ -214,7 +214,7 @@ pub struct Core {
     /// Since which step the last checkpoint or the journal could not be written and why, until it could.
     #[serde(default)]
     pub unwritten: Option<(u64, String)>,
-    /// How far an evaluation on tasks is, while training waits for it.
+    /// Progress of an evaluation on tasks, while training waits for it.
     #[serde(default)]
     pub tasking: Option<TaskProgress>,
 }
@@ -268,7 +268,7 @@ pub enum MarkKind {
     Rollback,
     /// A remark of the operator's.
     Note(String),
-    /// What a command has set: `clip 0.5`.
+    /// A value that a command has set: `clip 0.5`.
     Change(String),
 }
 

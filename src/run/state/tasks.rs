@@ -1,4 +1,4 @@
-//! What the live branch knows of downstream tasks and samples: as a table by model, as trends, side by side.
+//! The live branch's results on downstream tasks, and samples: as a table by model, as trends, side by side.
 
 use super::RunState;
 use super::results::{SamplePoint, TaskPoint, TaskRow, TaskTable};

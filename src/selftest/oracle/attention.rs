@@ -221,7 +221,7 @@ fn side_by_side(x: &Tensor) -> Result<Tensor> {
     x.transpose(1, 2)?.reshape((b * t, n * d))
 }
 
-/// What attention comes to.
+/// Computes attention.
 pub struct Attention {
     /// `[B T, H D]`.
     pub out: Tensor,

@@ -82,7 +82,7 @@ fn exact(t: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(values, t.shape(), &Device::Cpu)
 }
 
-/// What gradients are taken for.
+/// The variables of gradients.
 fn variable(t: &Tensor) -> Result<Var> {
     Var::from_tensor(t)
 }

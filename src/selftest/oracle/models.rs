@@ -212,7 +212,7 @@ impl SelfTest<'_> {
         pass(&model, &ws)?;
         let mut shares = vec![self.mean_loss(&ws, &loss, case)?];
         let distances = Distances::new(&wanted, &model)?;
-        // A GPU rounds activations, too: it may lie so many times further away than the CPU.
+        // A GPU rounds activations as well: it may lie so many times further away than the CPU.
         let rounded = match (case.compute, self.device.is_cuda()) {
             (Precision::Bf16, true) => {
                 let cpu = Decoder::zeros(config.clone(), &Device::Cpu)?;
@@ -290,7 +290,7 @@ impl SelfTest<'_> {
         Ok(())
     }
 
-    /// Steps on one batch beside candle-nn's AdamW, with clipping and a decay of matrices alone.
+    /// Steps on one batch next to candle-nn's AdamW, with clipping and a decay of matrices alone.
     fn steps_of(&mut self, config: &DecoderConfig, case: Case) -> Result<Vec<f64>> {
         const STEPS: usize = 6;
         const LR: f64 = 1e-3;
@@ -380,7 +380,7 @@ pub(super) fn workspace(
     Ok(ws)
 }
 
-/// How far each gradient of a model lies from what it should be, as a share of its norm.
+/// Returns the error of each gradient of a model, as a share of its norm.
 struct Distances(Vec<f64>);
 
 impl Distances {

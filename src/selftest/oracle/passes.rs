@@ -70,7 +70,7 @@ impl SelfTest<'_> {
     }
 }
 
-/// What a pass leaves behind.
+/// The results of a pass.
 struct Left {
     gradients: Vec<f32>,
     /// Sum of the losses since the sums were cleared.
@@ -102,7 +102,7 @@ fn norm(values: &[f32]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// How far `got` lies from `want`, as a share of its norm.
+/// Returns the distance of `got` from `want`, as a share of its norm.
 fn apart(want: &[f32], got: &[f32]) -> Result<f64> {
     let off: Vec<f32> = want.iter().zip(got).map(|(a, b)| a - b).collect();
     let share = norm(&off) / norm(want);

@@ -16,16 +16,16 @@ const KEY_BYTES: usize = 4 + 4 + 1;
 const TENSOR_BYTES: usize = 4 + 4 + 4 + 8;
 /// Most keys, and most tensors: room for them is made before they are read.
 const MOST: usize = 1 << 20;
-/// Says into how many files a model was split.
+/// Describes into how many files a model was split.
 const SPLIT_KEY: &str = "split.count";
 
-/// What stands before the data.
+/// The header before the data.
 pub struct Header {
     pub metadata: Metadata,
     pub tensors: Vec<(String, Entry)>,
 }
 
-/// What a file is that begins neither like GGUF nor like anything else that is read.
+/// Describes a file that begins neither like GGUF nor like anything else that is read.
 pub fn stranger(beginning: &[u8]) -> Option<&'static str> {
     let old = [b"lmgg", b"tjgg", b"algg", b"fmgg"];
     let is_old = old.iter().any(|magic| beginning.starts_with(*magic));

@@ -1,4 +1,4 @@
-//! What a GGUF file tells besides its tensors, by key and type.
+//! The metadata of a GGUF file, by key and type.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,7 @@ impl Metadata {
         self.by_key.get(key).map(|&i| &self.entries[i].1)
     }
 
-    /// What `read` makes of a key (`metadata.optional("llama.rope.scale", Metadata::f32)`), and `None` when the key is
-    /// not there.
+    /// Reads a key (`metadata.optional("llama.rope.scale", Metadata::f32)`); `None` when the key is not there.
     ///
     /// # Errors
     /// When the key is there and of another type.

@@ -18,7 +18,7 @@ pub use value::{Array, Value};
 
 /// How every file begins.
 pub const MAGIC: &[u8; 4] = b"GGUF";
-/// Where tensors may begin when the metadata say nothing else.
+/// Where tensors may begin when the metadata show nothing else.
 const ALIGNMENT: usize = 32;
 /// The metadata key that says otherwise.
 const ALIGNMENT_KEY: &str = "general.alignment";

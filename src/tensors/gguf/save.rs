@@ -11,12 +11,12 @@ use crate::tensors::{DType, TensorError};
 const VERSION: u32 = 3;
 /// ggml keeps names in 64 bytes, the last of which is zero.
 const LONGEST_NAME: usize = 63;
-/// Tells readers which edition of ggml's blocks these are.
+/// Describes readers which edition of ggml's blocks these are.
 const QUANTIZATION_KEY: &str = "general.quantization_version";
 const QUANTIZATION: u32 = 2;
 
-/// What a tensor is stored as: as its list says, but for Q8_0 when rows are no whole number of blocks, which becomes F16,
-/// or F32 for vectors, as ggml keeps those.
+/// The type that a tensor is stored as: by its list, but for Q8_0 when rows are not a whole number of blocks, which
+/// becomes F16, or F32 for vectors, as ggml keeps those.
 pub fn stored_as(spec: &Spec) -> DType {
     let row = spec.shape.last().copied().unwrap_or(1);
     match spec.dtype {

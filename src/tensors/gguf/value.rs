@@ -51,7 +51,7 @@ impl Value {
         })
     }
 
-    /// What kind it is, for messages.
+    /// Returns the kind of value, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::U8(_) | Self::U16(_) | Self::U32(_) | Self::U64(_) => "an unsigned integer",
@@ -105,7 +105,7 @@ impl Array {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no such entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

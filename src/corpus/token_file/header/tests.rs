@@ -80,12 +80,12 @@ fn hostile_headers_are_refused() {
         &llm_c(LLAMA_3, 1, 3, 12),
         "version 1; only version 7 is supported",
     );
-    refused(&llm_c(LLM_C, 1, -1, 6), "tells of -1 tokens");
+    refused(&llm_c(LLM_C, 1, -1, 6), "announces -1 tokens");
     refused(&llm_c(LLM_C, 1, 3, 6)[..1000], "ends within its header");
     refused(&packed(2, 8, 1, &[0, 0]), "version 2");
     refused(&packed(1, 6, 1, &[0; 4]), "of type 6");
     for chunk in [2, u64::MAX, u64::MAX / 2 + 1] {
-        refused(&packed(1, 8, chunk, &[0, 0]), "there are 1");
+        refused(&packed(1, 8, chunk, &[0, 0]), "the file has 1");
     }
     refused(b"LITPKDS\x01", "ends within its header");
     for (from, to, what) in [
@@ -97,7 +97,7 @@ fn hostile_headers_are_refused() {
         ("(5,)", "()", "one dimension"),
         ("(5,)", "(-5,)", "one dimension"),
         ("(5,)", "(6,)", "announces 6 tokens, the file has 5"),
-        ("(5,)", "(18446744073709551615,)", "there are 5"),
+        ("(5,)", "(18446744073709551615,)", "the file has 5"),
         (
             "(5,)",
             "(99999999999999999999,)",
@@ -219,7 +219,7 @@ fn the_width_of_ids_without_a_header_shows_in_their_values() {
     assert!(
         is(&[0; 6], named("a.uint32.bin"))
             .unwrap_err()
-            .contains("u32 tokens")
+            .contains("u32 token")
     );
     assert_eq!(named("d.u32/a.bin"), Named::Bin);
     assert_eq!(named("a.u32.npy"), Named::Npy);

@@ -1,4 +1,4 @@
-//! What the decision prompt looks like: the evidence as of its step, the choices, the question that confirms one.
+//! Draws the decision prompt: the evidence as of its step, the choices, the question that confirms one.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -121,7 +121,7 @@ fn title(p: &Decision, room: usize) -> String {
     fitting.next().unwrap_or_else(|| " decide ".into())
 }
 
-/// What the marked choice costs, in one line that follows its amount.
+/// Returns the cost of the marked choice, in one line that follows its amount.
 fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
     let Some(choice) = p.choice() else {
         let back = p

@@ -25,7 +25,7 @@ pub struct Decision {
     pub layers: usize,
     pub mode: GrowMode,
     pub steps: u64,
-    /// How far what has no room is scrolled.
+    /// Scroll position of the part that has no room.
     pub scroll: Scroll,
     /// The checkpoint to go back to, where that is offered.
     pub good: Option<Good>,
@@ -79,7 +79,7 @@ impl Decision {
         }
     }
 
-    /// What an entry would do, with its amount.
+    /// Describes an entry's effect, with its amount.
     pub fn choice_of(&self, entry: Entry) -> Option<Choice> {
         match entry {
             Entry::Grow => Some(Choice::Grow(self.layers)),
@@ -89,12 +89,12 @@ impl Decision {
         }
     }
 
-    /// What the marked entry would do.
+    /// Describes the marked entry's effect.
     pub fn choice(&self) -> Option<Choice> {
         self.choice_of(self.entries[self.selected])
     }
 
-    /// What the marked entry sends; none: nothing.
+    /// Returns the command of the marked entry; none: nothing.
     pub fn command(&self) -> Option<Command> {
         let decision = Some(self.decision.id);
         match self.entries[self.selected] {

@@ -6,7 +6,7 @@ use crate::dashboard::neighbours::Nearby;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
-/// What stands in the place of an argument, and can be completed.
+/// Kinds of arguments that can be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Argument {
     Checkpoint,
@@ -76,7 +76,7 @@ pub fn candidates(line: &str, entries: &[Entry], run: &RunState, nearby: &Nearby
     lines
 }
 
-/// What all the lines begin with.
+/// Returns the common beginning of all lines.
 pub fn shared_prefix(lines: &[String]) -> String {
     let Some((first, rest)) = lines.split_first() else {
         return String::new();

@@ -1,4 +1,4 @@
-//! What the `:` line looks like, with what it may become above it.
+//! Draws the `:` line, with its completions above it.
 
 use std::ops::Range;
 

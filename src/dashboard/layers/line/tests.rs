@@ -99,7 +99,7 @@ fn what_is_not_understood_stays_to_be_corrected() {
     typing.type_("x");
     assert_eq!(typing.text(), "grwo 2x");
     assert!(typing.line().unwrap().error.is_none());
-    // A command of the screen is suggested, too.
+    // A command of the screen is suggested as well.
     let mut typing = Typing::new();
     typing.type_(":frezee\n");
     let error = typing.line().unwrap().error.as_ref().unwrap();
@@ -225,7 +225,7 @@ fn pasted_text_stands_at_the_cursor_and_sends_nothing() {
     assert_eq!(typing.text(), "set lr 2e-4");
     update::on_paste(&mut typing.desk, &"x".repeat(999));
     assert_eq!(typing.text().chars().count(), LONGEST);
-    // Without a line, pasted text is no keys.
+    // Without a line, pasted text is not keys.
     let mut typing = Typing::new();
     update::on_paste(&mut typing.desk, "q");
     assert!(typing.line().is_none());

@@ -16,11 +16,11 @@ pub struct CommandLine {
     pub input: Input,
     /// Why the line was not understood.
     pub error: Option<String>,
-    /// What the last line asked to see.
+    /// The information that the last line asked for.
     pub shown: Option<String>,
-    /// What is about to be done.
+    /// The command to confirm.
     pub asked: Option<Command>,
-    /// How far the question is scrolled.
+    /// Scroll position of the question.
     pub scroll: Scroll,
     /// Earlier lines, and which of them is shown; the number of them: none.
     history: Vec<String>,

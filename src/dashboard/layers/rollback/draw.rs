@@ -1,4 +1,4 @@
-//! What the picker of a checkpoint looks like.
+//! Draws the picker of a checkpoint.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -63,7 +63,7 @@ pub fn draw(
     frame.render_widget(Paragraph::new(shown), inside);
 }
 
-/// Whether the marked one is whole, and what it abandons.
+/// Whether the marked one is intact, and what it abandons.
 fn about(scene: &Scene<'_>, point: &Point, width: usize) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let (checked, style) = match scene.facts.nearby.verified.get(&point.note.name) {

@@ -102,7 +102,7 @@ fn ranks(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// How old the latest evaluation and the latest checkpoint are; old by the clock where nothing runs, too.
+/// How old the latest evaluation and the latest checkpoint are; old by the clock where nothing runs as well.
 fn ages(all: &mut Figures<'_>) {
     let scene = all.0;
     let run = scene.run;

@@ -1,4 +1,4 @@
-//! What the run is and does, and how far it is.
+//! Figures of the run's state and progress.
 
 use super::{Figure, Figures};
 use crate::dashboard::replay::speed_words;

@@ -57,10 +57,10 @@ fn nothing_happens_while_paused_or_held() {
     let mut clock = Clock::new(&events, 1.0);
     let start = Instant::now();
     clock.tick(&events, start);
-    clock.steer(&events, &[], Steer::PlayPause);
+    clock.steer(&events, &[], ReplayCommand::PlayPause);
     clock.tick(&events, start + after(10.0));
     assert_eq!((clock.position(), clock.until_next(&events)), (1, None));
-    clock.steer(&events, &[], Steer::PlayPause);
+    clock.steer(&events, &[], ReplayCommand::PlayPause);
     clock.hold(start + after(20.0));
     clock.tick(&events, start + after(20.5));
     assert_eq!(clock.position(), 1);
@@ -73,9 +73,9 @@ fn at_most_speed_everything_happens_at_once() {
     let mut clock = Clock::new(&events, f64::INFINITY);
     clock.tick(&events, Instant::now());
     assert_eq!((clock.position(), clock.is_playing()), (3, false));
-    clock.steer(&events, &[], Steer::Slower);
+    clock.steer(&events, &[], ReplayCommand::Slower);
     assert_eq!(clock.speed(), SPEEDS.1);
-    clock.steer(&events, &[], Steer::Faster);
+    clock.steer(&events, &[], ReplayCommand::Faster);
     assert!(clock.speed().is_infinite());
 }
 
@@ -94,21 +94,25 @@ fn landmarks_events_and_tenths_are_reached_from_anywhere() {
         clock.steer(&events, &marks, steer);
         (clock.position(), clock.at())
     };
-    assert_eq!(go(Steer::EventBack), (1, 0.0), "nothing before the first");
-    assert_eq!(go(Steer::NextLandmark), (11, 10.0));
-    assert_eq!(go(Steer::NextLandmark), (12, 11.0));
-    assert_eq!(go(Steer::NextLandmark), (51, 50.0));
-    assert_eq!(go(Steer::NextLandmark), (51, 50.0), "no later one");
-    assert_eq!(go(Steer::PreviousLandmark), (12, 11.0));
-    assert_eq!(go(Steer::EventForward), (13, 12.0));
-    assert_eq!(go(Steer::PreviousLandmark), (12, 11.0));
-    assert_eq!(go(Steer::ToTenth(5)), (51, 50.0));
-    assert_eq!(go(Steer::ToEnd), (101, 100.0));
-    assert_eq!(go(Steer::EventForward), (101, 100.0));
-    assert_eq!(go(Steer::ToStart), (1, 0.0));
-    assert_eq!(go(Steer::PreviousLandmark), (1, 0.0));
-    go(Steer::ToEnd);
-    go(Steer::PlayPause);
+    assert_eq!(
+        go(ReplayCommand::EventBack),
+        (1, 0.0),
+        "nothing before the first"
+    );
+    assert_eq!(go(ReplayCommand::NextLandmark), (11, 10.0));
+    assert_eq!(go(ReplayCommand::NextLandmark), (12, 11.0));
+    assert_eq!(go(ReplayCommand::NextLandmark), (51, 50.0));
+    assert_eq!(go(ReplayCommand::NextLandmark), (51, 50.0), "no later one");
+    assert_eq!(go(ReplayCommand::PreviousLandmark), (12, 11.0));
+    assert_eq!(go(ReplayCommand::EventForward), (13, 12.0));
+    assert_eq!(go(ReplayCommand::PreviousLandmark), (12, 11.0));
+    assert_eq!(go(ReplayCommand::ToTenth(5)), (51, 50.0));
+    assert_eq!(go(ReplayCommand::ToEnd), (101, 100.0));
+    assert_eq!(go(ReplayCommand::EventForward), (101, 100.0));
+    assert_eq!(go(ReplayCommand::ToStart), (1, 0.0));
+    assert_eq!(go(ReplayCommand::PreviousLandmark), (1, 0.0));
+    go(ReplayCommand::ToEnd);
+    go(ReplayCommand::PlayPause);
     assert_eq!(
         (clock.position(), clock.is_playing()),
         (1, true),
@@ -123,10 +127,10 @@ fn going_back_while_playing_does_not_stick_to_the_last_landmark() {
     let marks = [(10, Landmark::Phase), (50, Landmark::Decision)];
     let mut clock = Clock::new(&events, 4.0);
     clock.go_to_time(&events, 53.0);
-    clock.steer(&events, &marks, Steer::PreviousLandmark);
+    clock.steer(&events, &marks, ReplayCommand::PreviousLandmark);
     assert_eq!(clock.at(), 10.0, "the decision was met 0.75 s ago");
     clock.go_to_time(&events, 55.0);
-    clock.steer(&events, &marks, Steer::PreviousLandmark);
+    clock.steer(&events, &marks, ReplayCommand::PreviousLandmark);
     assert_eq!(clock.at(), 50.0);
 }
 

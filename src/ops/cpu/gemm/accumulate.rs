@@ -1,12 +1,12 @@
-//! What products are added to.
+//! The values that products are added to.
 
 use super::mat::Mat;
 
-/// What a product is added to.
+/// The values that a product is added to.
 #[derive(Clone, Copy)]
 pub enum Accumulate {
     Nothing,
-    /// What is there already.
+    /// The values that are there already.
     Out,
     Other(Mat),
 }

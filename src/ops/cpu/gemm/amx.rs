@@ -39,7 +39,7 @@ mod linux {
         rows: [u8; 16],
     }
 
-    /// Configured tiles of this thread; given back at the end, so that nobody saves them at a context switch.
+    /// Configured tiles of this thread; given back at the end, so that no one saves them at a context switch.
     pub struct Tiles;
 
     impl Tiles {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::{amx, avx512};
 
-/// What multiplies tiles of bf16.
+/// Instructions that multiply tiles of bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
     /// Intel's tile registers.

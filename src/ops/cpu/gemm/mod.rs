@@ -24,7 +24,7 @@ pub use mat::Mat;
 pub use pack::{Packed, Panels, Right, fill_both};
 pub use threads::Threads;
 pub use tile::Side;
-pub use tiles::{Then, multiply, multiply_then};
+pub use tiles::{Epilogue, multiply, multiply_then};
 
 /// `out[m, n] = onto[m, n] + a[m, k] b[k, n]`; `out`'s rows lie `out_row` apart. No size is zero.
 ///
@@ -64,7 +64,7 @@ pub unsafe fn matmul_bf16_then(
     a: Mat,
     b: Mat,
     threads: Threads,
-    then: Then<'_>,
+    then: Epilogue<'_>,
 ) {
     let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
     // SAFETY: forwarded to the caller; the packed operands live until the product is done.
@@ -137,7 +137,7 @@ mod tests {
         (0..m * n).map(|i| at(i / n, i % n)).collect()
     }
 
-    /// What multiplies, with its name.
+    /// The multiplying function, with its name.
     type Multiply = Box<dyn Fn((usize, usize, usize), *mut f32, usize, Accumulate, Mat, Mat)>;
 
     fn ways(compute: Precision) -> Vec<(&'static str, Multiply)> {

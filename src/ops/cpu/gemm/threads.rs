@@ -1,6 +1,6 @@
-//! How a product is divided over threads.
+//! Divides a product over threads.
 
-/// How many threads one product may use.
+/// Number of threads that one product may use.
 #[derive(Clone, Copy)]
 pub enum Threads {
     One,

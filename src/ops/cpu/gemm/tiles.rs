@@ -30,8 +30,9 @@ pub unsafe fn multiply(
     unsafe { multiply_then(unit, left, right, (out, out_row), onto, threads, &|_, _| {}) }
 }
 
-/// What is done with rows and columns of a product while they are still in the cache of the thread that computed them.
-pub type Then<'t> = &'t (dyn Fn(Range<usize>, Range<usize>) + Sync);
+/// A function that is applied to rows and columns of a product while they are still in the cache of the thread that
+/// computed them.
+pub type Epilogue<'t> = &'t (dyn Fn(Range<usize>, Range<usize>) + Sync);
 
 /// As [`multiply`], and calls `then` once for each part of the output that is finished; the parts do not overlap.
 ///
@@ -44,7 +45,7 @@ pub unsafe fn multiply_then(
     (out, out_row): (*mut f32, usize),
     onto: Accumulate,
     threads: Threads,
-    then: Then<'_>,
+    then: Epilogue<'_>,
 ) {
     assert!(left.steps == right.steps, "operands of different depth");
     let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
