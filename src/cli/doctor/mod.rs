@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Global, exit, say};
 use crate::text;
 
-/// Check terminal, CPU, GPU, libraries, disk and network, with advice
+/// Check terminal, CPU, GPU, libraries, disk and network
 ///
 /// Nothing is changed: the disk check writes a temporary file into the runs directory and removes it. Without a
 /// network the hub's check takes up to five seconds. The exit code is 0 unless heirloom cannot work here at all, which is

@@ -26,11 +26,11 @@ pub fn check(ui: &UiArgs, draw: bool) -> Vec<Finding> {
             .with_advice(
                 "for the full screen: unset ACCESSIBLE, and set TERM to the terminal's name",
             ),
-        (true, Ok((columns, rows))) => size(&term, columns, rows),
-        (true, Err(error)) => Finding::warn(
+        (true, Ok((columns, rows))) if columns > 0 && rows > 0 => size(&term, columns, rows),
+        (true, _) => Finding::warn(
             "terminal",
-            format!("TERM={term}, its size is unknown ({error})"),
-            "use --plain if the screen stays empty",
+            format!("TERM={term}, its size is unknown"),
+            "set it with `stty cols 80 rows 24`, or use --plain",
         ),
     }];
     all.push(colours(ui.depth()));
