@@ -30,6 +30,7 @@ pub mod shell;
 pub mod show;
 pub mod train;
 mod values;
+mod version;
 pub mod watch;
 pub mod windows;
 
@@ -39,14 +40,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::threads;
 pub use global::{Global, UiArgs};
 
-/// The version of this program, with the commit of a release build from a repository.
-pub const VERSION: &str = env!("HEIRLOOM_VERSION");
-
 /// Train small language models from the good layers of big ones.
 ///
 /// Without a command, the home screen: presets to start, runs to open.
 #[derive(Debug, Parser)]
-#[command(name = "heirloom", version = VERSION, about, max_term_width = 100)]
+#[command(name = "heirloom", version = version::VERSION, about, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::file::Dir;
 use crate::text;
 
@@ -106,7 +106,7 @@ fn time(dir: &Dir) -> io::Result<Speed> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
+    use super::super::finding::Level;
     use super::*;
 
     #[test]
@@ -114,8 +114,8 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         // A runs directory that does not exist yet: its parent is checked.
         let found = check(&tmp.path().join("runs/deep"));
-        assert_eq!(found[0].level, Level::Ok, "{found:?}");
-        assert!(found[0].found.contains("fsync"), "{found:?}");
+        assert_eq!(found[0].level(), Level::Ok, "{found:?}");
+        assert!(found[0].line().contains("fsync"), "{found:?}");
         assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
     }
 
@@ -123,6 +123,6 @@ mod tests {
     fn a_place_that_cannot_be_written_fails() {
         // The kernel's directory takes no files, not even from root.
         let found = check(Path::new("/proc/self"));
-        assert_eq!(found[0].level, Level::Fail, "{found:?}");
+        assert_eq!(found[0].level(), Level::Fail, "{found:?}");
     }
 }

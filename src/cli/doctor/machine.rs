@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use candle_core::Device;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::device::{self, memory};
 use crate::ops::{self, Bf16Products, EMULATED, PrecisionChoice};
 use crate::text;
@@ -163,13 +163,13 @@ fn in_path(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
+    use super::super::finding::Level;
     use super::*;
 
     #[test]
     fn little_memory_is_warned_about() {
-        assert_eq!(room(Some(500 << 20)).level, Level::Warn);
-        assert_eq!(room(Some(8 << 30)).level, Level::Ok);
-        assert_eq!(room(None).level, Level::Ok);
+        assert_eq!(room(Some(500 << 20)).level(), Level::Warn);
+        assert_eq!(room(Some(8 << 30)).level(), Level::Ok);
+        assert_eq!(room(None).level(), Level::Ok);
     }
 }

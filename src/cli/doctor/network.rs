@@ -1,6 +1,6 @@
 //! Access to the Hugging Face hub.
 
-use super::Finding;
+use super::finding::Finding;
 
 /// Asks the hub for its front page, unless it is switched off.
 #[cfg(feature = "hub")]

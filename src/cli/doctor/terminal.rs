@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 
 use crossterm::{cursor, terminal};
 
-use super::Finding;
-use crate::cli::UiArgs;
+use super::finding::Finding;
+use crate::cli::global::UiArgs;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::Depth;
 
@@ -26,11 +26,11 @@ pub fn check(ui: &UiArgs, draw: bool) -> Vec<Finding> {
             .with_advice(
                 "for the full screen: unset ACCESSIBLE, and set TERM to the terminal's name",
             ),
-        (true, Ok((columns, rows))) => size(&term, columns, rows),
-        (true, Err(error)) => Finding::warn(
+        (true, Ok((columns, rows))) if columns > 0 && rows > 0 => size(&term, columns, rows),
+        (true, _) => Finding::warn(
             "terminal",
-            format!("TERM={term}, its size is unknown ({error})"),
-            "use --plain if the screen stays empty",
+            format!("TERM={term}, its size is unknown"),
+            "set it with `stty cols 80 rows 24`, or use --plain",
         ),
     }];
     all.push(colours(ui.depth()));
@@ -124,7 +124,7 @@ fn measure() -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
+    use super::super::finding::Level;
     use super::*;
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
                 let found = set.iter().find(|(n, _)| *n == name);
                 found.map_or(String::new(), |(_, value)| (*value).to_string())
             };
-            locale(value).level
+            locale(value).level()
         };
         assert_eq!(level(&[("LANG", "en_GB.UTF-8")]), Level::Ok);
         assert_eq!(
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn small_terminals_are_warned_about() {
-        assert_eq!(size("xterm", 80, 24).level, Level::Ok);
-        assert_eq!(size("xterm", 79, 24).level, Level::Warn);
-        assert_eq!(size("xterm", 200, 20).level, Level::Warn);
+        assert_eq!(size("xterm", 80, 24).level(), Level::Ok);
+        assert_eq!(size("xterm", 79, 24).level(), Level::Warn);
+        assert_eq!(size("xterm", 200, 20).level(), Level::Warn);
     }
 }

@@ -6,7 +6,7 @@ use crate::config::rules::command;
 use crate::run::notify::{Bell, Occasion, Ringing};
 
 section! {
-    /// Notifications for an operator who is not at the screen ([recipe.md](dashboard.md#notifications)).
+    /// Notifications for an operator who is not at the screen ([dashboard.md](dashboard.md#notifications)).
     "notify" NotifyConfig: Default {
         /// A program and its arguments, such as `["/home/me/notify.sh"]`, which the training process runs, without a
         /// shell, for each event of `on`; 10 s at most, one at a time. Empty: none. A resume runs it only if it is
