@@ -201,6 +201,24 @@ fn a_dry_run_plans_and_leaves_nothing() {
     ] {
         assert!(out.contains(word), "{word}:\n{out}");
     }
+    let ranks = ["train", "mini.toml", "--dry-run", "--ranks", "2"];
+    let out = place.expect(0, &[&ranks[..], &["--link", "1"]].concat());
+    for word in ["ranks    2: ", "volume", "1 Gbit/s", "efficiency"] {
+        assert!(out.contains(word), "{word}:\n{out}");
+    }
+    let out = place.expect(0, &[&ranks[..], &["--json"]].concat());
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let found = &plan["ranks"];
+    let parameters = plan["phases"].as_array().unwrap().iter();
+    let parameters = parameters.filter_map(|p| p["parameters"].as_u64()).max();
+    assert_eq!(
+        found["sum_bytes"].as_u64().unwrap(),
+        4 * parameters.unwrap()
+    );
+    assert_eq!(found["links"].as_array().unwrap().len(), 5);
+    assert!(found["memory_bytes_sharded"].as_u64() < found["memory_bytes"].as_u64());
+    place.expect(2, &["train", "mini.toml", "--ranks", "2"]);
+    place.expect(2, &[&ranks[..], &["--link", "0"]].concat());
     assert!(!place.path().join("runs").exists());
 }
 

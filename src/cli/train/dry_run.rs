@@ -11,7 +11,7 @@ use super::dtype::Dtype;
 use super::eval_windows;
 use super::machine::Machine;
 use super::optimizer::Split;
-use super::scale::{Asked, Scale};
+use super::scale::{Asked, Plan, Scale};
 use super::sources::{self, Source};
 use super::tasks::TaskCosts;
 use crate::cli::say;
@@ -88,9 +88,14 @@ pub(super) fn run(
     let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
     let kept = (config.checkpoint.keep as u64 + 1).saturating_mul(checkpoint(most));
     let speed = pool.install(|| flops_per_second(config, &shape, dataset, device))?;
-    let scale = asked
-        .ranks
-        .map(|ranks| Scale::of(config, &shape, &passes, &phases, ranks, speed));
+    let alone = Plan {
+        config,
+        shape: &shape,
+        passes,
+        text,
+        teachers,
+    };
+    let scale = asked.ranks.map(|ranks| Scale::of(&alone, ranks, speed));
     let costs = Costs {
         speed,
         scale: scale.transpose()?,

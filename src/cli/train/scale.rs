@@ -3,13 +3,12 @@
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::dist;
 use crate::model::{DecoderConfig, Positions};
 use crate::run::event::time_words;
 use crate::run::table;
 use crate::train::Passes;
-use crate::train::memory::Memory;
 use crate::train::plan::{self, PhaseSpec};
+use crate::train::teacher::TeacherPaths;
 
 /// Links that are shown unless one is named, in Gbit/s: Ethernet of three kinds, InfiniBand NDR, and an H100's NVLink in one
 /// direction.
@@ -102,6 +101,23 @@ pub(super) struct Exchange {
     pub efficiency_sharded: f64,
 }
 
+/// What is planned for one process.
+pub(super) struct Plan<'a> {
+    pub config: &'a Config,
+    /// The reference's.
+    pub shape: &'a DecoderConfig,
+    pub passes: Passes,
+    /// Bytes of tokens in memory.
+    pub text: u64,
+    pub teachers: &'a TeacherPaths,
+}
+
+impl Plan<'_> {
+    fn phases(&self, passes: &Passes) -> anyhow::Result<Vec<PhaseSpec>> {
+        plan::phases(self.config, self.shape, passes, self.text, self.teachers)
+    }
+}
+
 /// What several ranks would cost.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Scale {
@@ -111,7 +127,8 @@ pub(super) struct Scale {
     pub micro_batch: usize,
     /// Why the ranks would be refused.
     pub refused: Option<String>,
-    /// Per rank, of the phase that takes most.
+    /// Of rank 0, which writes the checkpoints, in the phase that takes most; with a sharded optimizer it keeps its part of the
+    /// moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
     pub memory_bytes: u64,
     pub memory_bytes_sharded: u64,
     /// What each rank sends in a step.
@@ -123,24 +140,28 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// What `world` ranks would cost that train these phases at `speed` operations a second each, over a link of `gbit` Gbit/s
-    /// or usual ones. `shape` is the reference's.
+    /// What ranks would cost that train `plan`'s phases at `speed` operations a second each.
     ///
     /// # Errors
-    /// When windows do not divide a batch.
+    /// When the phases cannot be planned.
     pub fn of(
-        config: &Config,
-        shape: &DecoderConfig,
-        passes: &Passes,
-        phases: &[PhaseSpec],
+        plan: &Plan<'_>,
         (world, gbit): (usize, Option<f64>),
         speed: f64,
     ) -> anyhow::Result<Self> {
         let world = world.max(1);
-        let (windows, micro) = plan::windows(config, passes.time)?;
-        let largest = phases.iter().max_by_key(|p| p.parameters);
-        let layers = largest.map_or(shape.n_layer, |p| p.layers);
-        let shape = shape.with_layers(vec![1.0; layers]);
+        let Plan { config, passes, .. } = *plan;
+        let (passes, refused) = match passes.among(config, world) {
+            Ok(passes) => (passes, None),
+            Err(why) => (Passes { world, ..passes }, Some(format!("{why:#}"))),
+        };
+        let windows = (passes.batch_tokens / passes.time.max(1) as u64) as usize;
+        let phases = |sharded: bool| plan.phases(&Passes { sharded, ..passes });
+        let most = |all: &[PhaseSpec]| all.iter().map(|p| p.memory.total()).max().unwrap_or(0);
+        let whole = phases(false)?;
+        let largest = whole.iter().max_by_key(|p| p.parameters);
+        let shape = plan.shape;
+        let shape = shape.with_layers(vec![1.0; largest.map_or(shape.n_layer, |p| p.layers)]);
         let positions = match shape.positions {
             Positions::Learned => shape.context_length,
             Positions::Rotary(_) => 0,
@@ -151,11 +172,7 @@ impl Scale {
             parameters: shape.parameters(),
             embeddings: ((shape.vocab + positions) * shape.n_embd) as u64,
             compute: flops / speed / world as f64,
-            micro_batches: (windows / world / micro.max(1)).max(1),
-        };
-        let most = |sharded: bool| {
-            let all = phases.iter().map(|p| of_rank(p.memory, world, sharded));
-            all.map(|memory| memory.total()).max().unwrap_or(0)
+            micro_batches: (windows / world / passes.micro.max(1)).max(1),
         };
         let links = match gbit {
             Some(gbit) => vec![gbit],
@@ -164,10 +181,10 @@ impl Scale {
         Ok(Self {
             world,
             windows,
-            micro_batch: micro,
-            refused: refused(windows, micro, world),
-            memory_bytes: most(false),
-            memory_bytes_sharded: most(true),
+            micro_batch: passes.micro,
+            refused,
+            memory_bytes: most(&whole),
+            memory_bytes_sharded: most(&phases(true)?),
             sum_bytes: step.sum_bytes() as u64,
             gather_bytes: step.gather_bytes() as u64,
             compute_seconds: step.compute,
@@ -223,38 +240,6 @@ impl Scale {
     }
 }
 
-/// What of a phase's memory one rank takes, at most: rank 0's, which writes the checkpoints. With a sharded optimizer
-/// it keeps its part of the moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
-fn of_rank(memory: Memory, world: usize, sharded: bool) -> Memory {
-    let n = world as u64;
-    let moments = match sharded {
-        true => memory.moments.div_ceil(n),
-        false => memory.moments,
-    };
-    let freed = memory.moments - moments;
-    Memory {
-        moments,
-        batches: memory.batches.div_ceil(n),
-        on_gpu: memory.on_gpu.saturating_sub(freed),
-        ..memory
-    }
-}
-
-/// Why a step of so many windows cannot be divided, and what to set.
-fn refused(windows: usize, micro: usize, world: usize) -> Option<String> {
-    let each = dist::slice(windows, 0, world).len();
-    if !windows.is_multiple_of(world) {
-        return Some(format!(
-            "{windows} windows of a step cannot be divided among {world} ranks: set train.batch_tokens to a multiple of {world} windows"
-        ));
-    }
-    (!each.is_multiple_of(micro)).then(|| {
-        format!(
-            "{each} windows of each rank are not a multiple of train.micro_batch = {micro}: set it to a divisor of {each}"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,13 +276,5 @@ mod tests {
         assert!(slow.efficiency_sharded < slow.efficiency);
         let alone = step(1).over(1.0);
         assert_eq!((alone.exposed_seconds, alone.efficiency), (0.0, 1.0));
-    }
-
-    #[test]
-    fn what_cannot_be_divided_is_said() {
-        assert_eq!(refused(16, 2, 8), None);
-        assert!(refused(16, 4, 8).unwrap().contains("a divisor of 2"));
-        assert!(refused(15, 1, 2).unwrap().contains("multiple of 2 windows"));
-        assert!(refused(2, 1, 4).is_some());
     }
 }
