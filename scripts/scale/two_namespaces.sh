@@ -8,9 +8,9 @@
 #
 #   PROGRAM    default target/mpi/release/heirloom; "none": the network and MPI alone
 #   GBIT       default 1
-#   STEPS=20   steps of each turn;  TURNS=3   turns of both kinds
+#   STEPS=20   steps of each turn;  TURNS=3   turns of both kinds;  CONTEXT=256   tokens of each of the 8 windows of a step
 #
-# Prints the rates and, for each kind, the medians over ranks and events: seconds per step of computation, waiting and
+# Prints the rates, what rank 1 has sent and what the formula of docs/scale.md gives, and, for each kind, the medians over ranks and events: seconds per step of computation, waiting and
 # exchange. Ends with "ok", or with "FAIL" and exit code 1 where the namespaces cannot be made or a run fails.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,6 +18,7 @@ program=${1:-target/mpi/release/heirloom}
 gbit=${2:-1}
 steps=${STEPS:-20}
 turns=${TURNS:-3}
+context=${CONTEXT:-256}
 fail() {
     echo "FAIL: $*"
     exit 1
@@ -105,14 +106,19 @@ cat >"$work/config.toml" <<END
 n_layer = 6
 n_head = 6
 n_embd = 384
-context_length = 256
+context_length = $context
 [data]
 train = "builtin:tinyshakespeare"
 tokenizer = "byte"
 [reference.train]
 steps = $steps
+lr = 1e-3
+warmup = 2
 [train]
-batch_tokens = 2048
+lr = 1e-3
+warmup = 0
+log_every = 2
+batch_tokens = $((8 * context))
 micro_batch = 2
 dtype = "f32"
 steps = 1
@@ -121,6 +127,7 @@ every = 1000000
 windows = 8
 [probe]
 windows = 1
+length = 32
 [grow]
 max_layers = 3
 [policy]
@@ -147,12 +154,31 @@ if not times["wait"]:
 words = ", ".join(f"{key} {statistics.median(all):.3f} s" for key, all in times.items())
 print(f"{sys.argv[1]}: {words} per step (medians of {len(times['wait'])} times)")
 END
+# Bytes that rank 1 has sent, with headers.
+sent() {
+    ip netns exec "$b" cat /sys/class/net/veth/statistics/tx_bytes
+}
+
 for turn in $(seq "$turns"); do
     for buckets in on off; do
+        before=$(sent)
         HEIRLOOM_BUCKETS=$buckets two "$program" train "$work/config.toml" --threads 1 --plain --name "$buckets-$turn" >"$work/$buckets-$turn.out" 2>&1 ||
             fail "heirloom with HEIRLOOM_BUCKETS=$buckets: $(tail -n 3 "$work/$buckets-$turn.out")"
+        echo $(($(sent) - before)) >>"$work/sent"
     done
 done
+cat >"$work/volume.py" <<'END'
+import json, statistics, sys
+# 2 (N-1)/N 4 P bytes of N = 2 ranks, for each step of each phase; what else rank 1 sends is small.
+volume = 0
+for line in open(sys.argv[2]):
+    event = json.loads(line)
+    if event["kind"] == "phase" and event.get("result"):
+        volume += 4 * event["parameters"] * event["result"]["steps"]
+sent = statistics.median(map(int, open(sys.argv[1])))
+print(f"sent by rank 1: {sent / 1e6:.0f} MB in a run with TCP's headers, {volume / 1e6:.0f} MB by the formula ({sent / volume - 1:+.1%})")
+END
+python3 "$work/volume.py" "$work/sent" "$work/runs/on-1/events.jsonl" || fail "no volume"
 for buckets in on off; do
     python3 "$work/times.py" "HEIRLOOM_BUCKETS=$buckets" "$work"/runs/$buckets-*/events.jsonl || fail "no times of $buckets"
 done

@@ -138,12 +138,49 @@ count() {
 
 # The ranks that the run's first event names.
 world() {
+    [ -e "$work/jobs/runs/$1/events.jsonl" ] &&
     sed -n '1s/.*"ranks":{[^}]*"world":\([0-9]*\).*/\1/p' "$work/jobs/runs/$1/events.jsonl"
 }
 
-options="--threads 1 --set train.micro_batch=4 --set checkpoint.every=0"
 start
 cd "$work/jobs" || exit 1
+# Small enough for an unoptimised program; it trains until it is stopped, unless steps are set.
+cat >small.toml <<END
+[model]
+n_layer = 2
+n_head = 2
+n_embd = 16
+context_length = 32
+[data]
+train = "builtin:tinyshakespeare"
+tokenizer = "byte"
+[reference.train]
+steps = 10000000
+lr = 3e-3
+warmup = 5
+[train]
+steps = 10
+lr = 1e-3
+warmup = 2
+batch_tokens = 256
+micro_batch = 2
+log_every = 5
+[eval]
+every = 1000000
+windows = 8
+[probe]
+windows = 1
+length = 32
+[grow]
+max_layers = 1
+[policy]
+mode = "auto"
+[control]
+random = false
+reference_continued = false
+[checkpoint]
+every = 0
+END
 
 # Every task of a step has its place.
 tasks=$(srun --ntasks=2 sh -c 'echo $SLURM_PROCID/$SLURM_STEP_NUM_TASKS' | sort | tr '\n' ' ')
@@ -151,7 +188,7 @@ tasks=$(srun --ntasks=2 sh -c 'echo $SLURM_PROCID/$SLURM_STEP_NUM_TASKS' | sort 
 
 # A program without MPI, or with the wrong plugin, must not train twice.
 wrong=${other:-none}
-timeout 120 srun --mpi="$wrong" --ntasks=2 "$program" train tiny --name twice --plain $options >refused.out 2>&1
+timeout 120 srun --mpi="$wrong" --ntasks=2 "$program" train small.toml --name twice --plain --threads 1 >refused.out 2>&1
 code=$?
 if [ -n "$other" ] && [ $code != 0 ] && [ ! -e runs/twice ]; then
     # Open MPI's own message for its missing plugin, or heirloom's.
@@ -164,9 +201,8 @@ fi
 rm -rf runs
 
 if [ "$ranks" = 2 ]; then
-    timeout 300 srun --mpi="$mpi" --ntasks=2 "$program" train tiny --name two --plain $options \
-        --set policy.mode=auto --set reference.train.steps=20 --set train.steps=10 --set control.random=false \
-        --set control.reference=false --set grow.max_layers=4 >two.out 2>&1
+    timeout 300 srun --mpi="$mpi" --ntasks=2 "$program" train small.toml --name two --plain --threads 1 \
+        --set reference.train.steps=20 >two.out 2>&1
     code=$?
     if [ $code = 0 ] && [ "$(world two)" = 2 ] && [ "$(ls runs | wc -l)" = 1 ]; then
         say ok "srun --mpi=$mpi --ntasks=2 trains one run with 2 ranks"
@@ -177,14 +213,14 @@ fi
 
 # submit NAME MINUTES SIGNAL: the template, for this machine.
 submit() {
-    HEIRLOOM=$program CONFIG=tiny NAME=$1 MPI=$mpi ARGS="$options" \
+    HEIRLOOM=$program CONFIG=small.toml NAME=$1 MPI=$mpi ARGS="--threads 1" \
         sbatch --parsable --job-name "$1" --nodes=1 --ntasks-per-node=$ranks --gpus-per-node=0 --cpus-per-task=1 \
         --time="$2" --signal="$3" "$here/requeue.sbatch"
 }
 
 # SLURM starts a requeued job two minutes later at the earliest.
 job=$(submit preempted 30 B:USR1@120)
-if until_true 90 trains preempted; then
+if until_true 120 trains preempted; then
     from=$(($(wc -l <runs/preempted/events.jsonl) + 1))
     sbatch --quiet --partition=high --exclusive --output=high.out --wrap 'sleep 3'
     if until_true 90 grep -qs "ended with exit code 75" "preempted-$job.out" &&
@@ -194,7 +230,7 @@ if until_true 90 trains preempted; then
         say FAIL "preempted: $(squeue --noheader --job "$job") $(tail -n 2 "preempted-$job.out")"
     fi
 else
-    say FAIL "preempted has not begun within 90 s: $(tail -n 2 "preempted-$job.out")"
+    say FAIL "preempted has not begun within 120 s: $(tail -n 2 "preempted-$job.out")"
 fi
 scancel --full "$job"
 until_true 60 idle || say FAIL "the cancelled job has left $(squeue --noheader)"
@@ -202,7 +238,7 @@ until_true 60 idle || say FAIL "the cancelled job has left $(squeue --noheader)"
 # The signal comes 45 s before the limit of two minutes (SLURM checks every half minute).
 from=1
 job=$(submit limited 2 B:USR1@75)
-if until_true 90 trains limited && until_true 120 grep -qs "attempt 0 ended with exit code 75" "limited-$job.out"; then
+if until_true 120 trains limited && until_true 120 grep -qs "attempt 0 ended with exit code 75" "limited-$job.out"; then
     from=$(($(wc -l <runs/limited/events.jsonl) + 1))
     if until_true 200 trains limited && [ "$(count '"kind":"resumed"' limited)" -ge 1 ]; then
         say ok "time limit: USR1 to the batch shell, exit code 75, requeued, resumed"

@@ -2,7 +2,7 @@
 //! rank 0 leads. It prints the lines and has the control socket; the others carry out what it announces, and print errors
 //! alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::corpus::{Dataset, Report};
 use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
 use crate::run::event::RankLayout;
+use crate::run::machine::host_name;
 use crate::signals::WATCHED;
 use crate::train::Setup;
 use crate::train::follow::{self, FollowSetup};
@@ -35,8 +36,9 @@ const START: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) struct Group {
     ranks: Arc<dyn Ranks>,
     launch: Launch,
-    engine: Engine,
     stage: Cell<Stage>,
+    /// On rank 0, once all have read the texts.
+    layout: OnceCell<RankLayout>,
 }
 
 /// How far rank 0 has come, from which follows what the others wait for.
@@ -112,8 +114,8 @@ impl Args {
         Ok(Some(Group {
             ranks,
             launch,
-            engine,
             stage: Cell::new(Stage::Starting),
+            layout: OnceCell::new(),
         }))
     }
 
@@ -182,6 +184,7 @@ impl Args {
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
         }
+        group.ranks.gather(host_name().as_bytes())?;
         group.ranks.set_timeout(timeout(&config));
         let setup = FollowSetup {
             dataset: read?,
@@ -252,16 +255,6 @@ impl Group {
     /// The ranks.
     pub(super) fn ranks(&self) -> &Arc<dyn Ranks> {
         &self.ranks
-    }
-
-    /// How the ranks are laid out; `None` for one alone.
-    pub(super) fn layout(&self) -> Option<RankLayout> {
-        let engine = self.engine;
-        (!self.is_alone()).then(|| RankLayout {
-            world: self.ranks.world(),
-            launcher: format!("{engine} ({})", self.launch.launcher),
-            hosts: self.ranks.hosts(),
-        })
     }
 
     /// Whether there is anything to agree on.
@@ -340,7 +333,27 @@ impl Group {
             fingerprints: dataset.fingerprints(),
         };
         self.say::<Result<Texts, i32>>(&Ok(texts))?;
-        self.judge()
+        self.judge()?;
+        let hosts = self.ranks.gather(host_name().as_bytes())?;
+        let mut layout = RankLayout {
+            world: self.ranks.world(),
+            launcher: self.launch.launcher.to_string(),
+            hosts: Vec::new(),
+        };
+        for host in hosts {
+            let host = String::from_utf8_lossy(&host).into_owned();
+            if !layout.hosts.contains(&host) {
+                layout.hosts.push(host);
+            }
+        }
+        // Texts are shared once.
+        let _ = self.layout.set(layout);
+        Ok(())
+    }
+
+    /// How the ranks of the run are laid out, on rank 0 once texts are shared; `None` for one process.
+    pub(super) fn layout(&self) -> Option<RankLayout> {
+        self.layout.get().cloned()
     }
 
     /// On rank 0: the training is about to begin.

@@ -71,12 +71,13 @@ mod tests {
 
     #[test]
     fn a_message_names_machines() {
-        let at = |host: &str, address: &str| Process {
-            peer: Peer {
-                host: host.into(),
-                ..Peer::own()
-            },
-            addresses: vec![address.parse().unwrap()],
+        let at = |host: &str, address: &str| {
+            let mut peer = Peer::own();
+            peer.host = host.into();
+            Process {
+                peer,
+                addresses: vec![address.parse().unwrap()],
+            }
         };
         let all = [
             at("n0", "10.0.0.1"),

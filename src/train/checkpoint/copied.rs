@@ -55,6 +55,15 @@ impl MomentValues {
     }
 }
 
+/// A moment of one parameter.
+struct Place<'a> {
+    name: String,
+    shape: &'a [usize],
+    moment: Moment,
+    /// Its elements in the flat arena.
+    range: Range<usize>,
+}
+
 /// The values of an arena.
 enum Values {
     Copied(Vec<f32>),
@@ -223,35 +232,45 @@ impl Copied {
                 })
             }),
             MomentValues::Elsewhere => {
-                let (tensors, places): (Vec<_>, Vec<_>) = self.places().unzip();
+                let places: Vec<Place<'_>> = self.places().collect();
+                let tensors = places.iter().map(|at| (at.name.clone(), at.shape));
+                let tensors: Vec<_> = tensors.collect();
                 model::stream_tensors(dir, OPTIMIZER, &tensors, |i, write| {
-                    let (moment, range) = places[i].clone();
+                    let (moment, range) = (places[i].moment, places[i].range.clone());
                     fetch.each(moment, range, |_, values| Ok(write(values)?))
                 })
             }
         }
     }
 
-    /// Names and shapes of both moments of all parameters, and where they lie in the flat arenas.
-    fn places(&self) -> impl Iterator<Item = ((String, &[usize]), (Moment, Range<usize>))> {
-        MOMENTS
-            .iter()
-            .zip(Moment::BOTH)
-            .flat_map(|(prefix, moment)| {
-                let mut end = 0;
-                self.params.iter().map(move |p| {
-                    let start = end;
-                    end += p.len();
-                    let name = format!("{prefix}{}", p.name);
-                    ((name, p.shape.as_slice()), (moment, start..end))
-                })
+    /// Both moments of all parameters.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        let both = MOMENTS.iter().zip(Moment::BOTH);
+        both.flat_map(|(prefix, moment)| {
+            let mut end = 0;
+            self.params.iter().map(move |p| {
+                let start = end;
+                end += p.len();
+                Place {
+                    name: format!("{prefix}{}", p.name),
+                    shape: &p.shape,
+                    moment,
+                    range: start..end,
+                }
             })
+        })
     }
 
     /// As [`Self::compare_file`], of moments that lie on other ranks.
     fn compare_fetched(&self, dir: &Dir, fetch: &Fetch<'_>) -> Result<(), CheckpointError> {
         let file = Source::open_in(dir, OPTIMIZER).map_err(|_| self.differs("its file"))?;
-        for ((name, shape), (moment, range)) in self.places() {
+        for place in self.places() {
+            let Place {
+                name,
+                shape,
+                moment,
+                range,
+            } = place;
             if file.info(&name).is_none_or(|info| info.shape != shape) {
                 return Err(self.differs(&name));
             }

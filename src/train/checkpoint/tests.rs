@@ -1,12 +1,10 @@
 //! Checkpoints of several ranks.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use candle_core::Device;
 
 use super::copied::tests::checkpoint;
-use super::fetch::{Fetch, Piece};
 use super::*;
 use crate::dist::Ranks;
 use crate::dist::local;
@@ -127,28 +125,18 @@ fn a_checkpoint_of_fetched_moments_is_the_same_file() {
     let n = model.weights.elements();
     let values = |shift: usize| -> Vec<f32> { (0..n).map(|i| (i + shift) as f32).collect() };
     let moments = [values(1), values(2)];
-    let here = checkpoint("here", &model, Some(moments.clone()));
-    let elsewhere = checkpoint("elsewhere", &model, None);
-    let (tell, pieces) = channel::<Piece>();
-    let asked = std::thread::scope(|scope| {
-        let (here, elsewhere, to) = (&here, &elsewhere, &to);
-        let writing = scope.spawn(move || {
-            // Verified: each of both moments is asked for twice.
-            let ask = |piece| tell.send(piece).is_ok();
-            let fetch = Fetch::by(&ask);
-            here.save(to, &fetch).unwrap();
-            elsewhere.save(to, &fetch).unwrap();
-        });
-        let mut asked = 0;
-        for piece in pieces {
-            piece.answer(&mut |moment, range| {
-                asked += range.len();
-                Ok(moments[moment as usize][range].to_vec())
-            });
-        }
-        writing.join().unwrap();
-        asked
+    let mut writer = Writer::start(to.clone()).unwrap();
+    writer.begin(checkpoint("here", &model, Some(moments.clone())));
+    let written = writer.wait(&mut |_, _| panic!("all of it is here"));
+    written.unwrap().unwrap();
+    writer.begin(checkpoint("elsewhere", &model, None));
+    let mut asked = 0;
+    let written = writer.wait(&mut |moment, range| {
+        asked += range.len();
+        Ok(moments[moment as usize][range].to_vec())
     });
+    written.unwrap().unwrap();
+    // It is verified: each of both moments is asked for twice.
     assert_eq!(asked, 4 * n);
     let read = |name: &str| std::fs::read(run.checkpoints().join(name).join(OPTIMIZER)).unwrap();
     assert!(read("here") == read("elsewhere"));
@@ -161,18 +149,14 @@ fn a_checkpoint_whose_moments_do_not_come_leaves_nothing_behind() {
     let run = RunDir::create(tmp.path(), "tiny", Some("run")).unwrap();
     std::fs::create_dir_all(run.checkpoints()).unwrap();
     let to = Checkpoints::at(&run);
-    let elsewhere = checkpoint("elsewhere", &model(), None);
-    let (tell, pieces) = channel::<Piece>();
-    let error = std::thread::scope(|scope| {
-        let writing = scope.spawn(move || {
-            let ask = |piece| tell.send(piece).is_ok();
-            elsewhere.save(&to, &Fetch::by(&ask)).unwrap_err()
-        });
-        for piece in pieces {
-            piece.answer(&mut |_, _| anyhow::bail!("rank 1 is lost"));
+    let mut writer = Writer::start(to.clone()).unwrap();
+    writer.begin(checkpoint("elsewhere", &model(), None));
+    let error = loop {
+        if let Some(written) = writer.poll(&mut |_, _| anyhow::bail!("rank 1 is lost")) {
+            break written.unwrap_err();
         }
-        writing.join().unwrap()
-    });
+        std::thread::yield_now();
+    };
     assert_eq!(error.to_string(), "rank 1 is lost");
     assert_eq!(std::fs::read_dir(run.checkpoints()).unwrap().count(), 0);
 }

@@ -150,7 +150,7 @@ mod tests {
                 assert!(
                     parts
                         .iter()
-                        .all(|part| part.start % BLOCK == 0 || part.start == n)
+                        .all(|part| part.start.is_multiple_of(BLOCK) || part.start == n)
                 );
                 let sizes = || parts.iter().map(ExactSizeIterator::len);
                 // The last block may be a part of one.

@@ -23,7 +23,7 @@ const CELL: usize = LABEL + 2 * TIME;
 const SPARKS: [usize; 6] = [16, 10, 6, 4, 2, 1];
 /// Rows of cells: as few as `FEW` where that leaves room for sparklines, else up to `ROWS`.
 const FEW: usize = 2;
-const ROWS: usize = 8;
+const ROWS: usize = 10;
 /// A rank that computes longer than the mean by this share is marked.
 const SLOW: f64 = 0.05;
 /// Most and least columns of bars in a line, one for each rank where there is room.

@@ -18,7 +18,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn uneven() -> Decoder {
     let model = model();
     let n = model.weights.elements();
-    assert!(n % 64 != 0 && n > 4 * 64, "{n}");
+    assert!(!n.is_multiple_of(64) && n > 4 * 64, "{n}");
     model
 }
 
