@@ -274,7 +274,10 @@ mod tests {
         assert_eq!((half.n_embd, half.n_inner, half.n_kv_head), (768, 3072, 12));
         for n in [0, 25, 26] {
             let what = error(&xl, Some(n));
-            assert!(what.contains(&format!("n_head = {n} is not")), "{what}");
+            assert!(
+                what.contains(&format!("n_head = {n} must be at least 1")),
+                "{what}"
+            );
         }
         let llama = |n_kv_head, n_inner| DecoderConfig {
             n_kv_head,

@@ -341,7 +341,7 @@ mod tests {
             said("puase"),
             "unknown command \"puase\"; did you mean pause?"
         );
-        assert_eq!(said("grow"), "grow: say it as `grow N [restart|keep]`");
+        assert_eq!(said("grow"), "grow: write it as `grow N [restart|keep]`");
         assert_eq!(
             said("grow two"),
             "grow: layers must be a number from 1 to 1024, got \"two\""
@@ -360,10 +360,10 @@ mod tests {
         assert!(said("set mixture 0 inf").contains("in [0, 1000000], got \"inf\""));
         assert!(said("freeze 3..3").contains("layers as A..B"));
         assert!(said("cooldown 0").contains("from 1"));
-        assert!(said("dance").contains("there are pause, resume"));
+        assert!(said("dance").contains("the commands are pause, resume"));
         assert!(said("eval limit 5").contains("name the tasks before the limit"));
         assert!(said("eval piqa limit 0").contains("limit must be a number from 1"));
-        assert_eq!(said("sample"), "sample: say it as `sample TEXT`");
+        assert_eq!(said("sample"), "sample: write it as `sample TEXT`");
     }
 
     #[test]

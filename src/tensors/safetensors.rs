@@ -239,7 +239,7 @@ mod tests {
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[6,10]}",
                 10,
-                "b lies over",
+                "b overlaps another",
             ),
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[9,13]}",

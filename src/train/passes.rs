@@ -221,7 +221,7 @@ mod tests {
 
     fn config(batch_tokens: u64, micro_batch: usize) -> Config {
         let text = format!(
-            "data.train = 'a.txt'\n[train]\nlr = 1e-3\nsteps = 1\nbatch_tokens = {batch_tokens}\nmicro_batch = {micro_batch}\n"
+            "data.train = 'a.txt'\nreference.path = 'r'\n[train]\nlr = 1e-3\nsteps = 1\nbatch_tokens = {batch_tokens}\nmicro_batch = {micro_batch}\n"
         );
         toml::from_str(&text).unwrap()
     }

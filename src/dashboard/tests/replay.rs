@@ -58,7 +58,7 @@ fn a_replay_has_a_scrubber_and_says_what_it_is() {
     screen.press(&run, KeyCode::Char('?'));
     let help = screen.text(&run, 80, 30);
     assert!(help.contains("marks: | phase"), "{help}");
-    assert!(help.contains("to so many tenths"), "{help}");
+    assert!(help.contains("to N tenths of the run"), "{help}");
     assert!(!help.contains("write a checkpoint"), "{help}");
 }
 

@@ -151,10 +151,8 @@ impl Story {
     pub fn not_a_number(&mut self) {
         self.step += 10;
         self.tell(Body::Train(TrainMetrics {
-            loss: None,
             nonfinite: Some(NonFinite::Nan),
             lr: 1e-3,
-            grad_norm: None,
             tokens: 1024 * self.step,
             tokens_per_second: 1.0,
             ..Default::default()

@@ -232,7 +232,11 @@ fn half_width_and_named_layers_refuse_what_they_cannot_take() {
     assert_eq!(half.name(), event::Start::HalfWidth);
     assert!(half.takes_reference() && !half.takes_own());
     let wide = Start::half_width(&reference.files.config, Some(2)).unwrap_err();
-    assert!(wide.to_string().contains("n_head = 2 is not"), "{wide}");
+    assert!(
+        wide.to_string()
+            .contains("n_head = 2 must be at least 1 and below"),
+        "{wide}"
+    );
     let norms = [Part::AttentionNorm];
     let some = Start::layers(&[3, 1, 1], &norms, 7).unwrap();
     assert_eq!(some.source_layers(&[]), [3, 1, 1]);
