@@ -79,7 +79,7 @@ impl Args {
         }
         if cfg!(not(feature = "cuda")) {
             return refuse(format!(
-                "this program was built without the feature `cuda` (docs/gpu.md says how to build it); {CPU_RANKS}"
+                "this program was built without the feature `cuda` (docs/gpu.md: how to build it); {CPU_RANKS}"
             ));
         }
         match device::gpus() {

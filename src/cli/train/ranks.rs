@@ -309,7 +309,7 @@ impl Group {
         let mut bytes = Vec::new();
         self.ranks.announce(&mut bytes)?;
         serde_json::from_slice(&bytes)
-            .context("rank 0 says what this rank does not know: are the programs the same?")
+            .context("rank 0 announces what this rank does not know: are the programs the same?")
     }
 
     /// On other ranks: gives an answer, and hears rank 0's verdict on all of them.

@@ -31,7 +31,7 @@ const CHOSEN: [&str; 2] = [SWITCH_SUMS, "NCCL_ALGO"];
 pub fn next_to(master: &Master) -> Result<String, DistError> {
     let Some(port) = master.port.checked_add(1) else {
         return Err(DistError::Library(format!(
-            "NCCL's rank 0 listens on the port after MASTER_PORT, and there is none after {}: use a smaller MASTER_PORT, or set \
+            "NCCL's rank 0 listens on the port after MASTER_PORT, and {} is the last port: use a smaller MASTER_PORT, or set \
              {COMM_ID}=HOST:PORT on every rank",
             master.port
         )));

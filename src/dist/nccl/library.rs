@@ -79,7 +79,7 @@ pub(super) fn version() -> Result<i32, DistError> {
     if result != ncclResult_t::ncclSuccess {
         return Err(DistError::Library(
             "several GPUs need NCCL, and libnccl.so.2 is not found: install libnccl2 (NVIDIA's repository for your system) or \
-             pip install nvidia-nccl-cu12 (or -cu13; PyTorch brings it, too), and name its directory nvidia/nccl/lib in LD_LIBRARY_PATH"
+             pip install nvidia-nccl-cu12 (or -cu13; PyTorch also brings it), and name its directory nvidia/nccl/lib in LD_LIBRARY_PATH"
                 .into(),
         ));
     }

@@ -215,7 +215,7 @@ impl Watch {
                 seen: waited,
             },
             _ => DistError::Library(format!(
-                "{waited}, and NCCL does not say for which rank: the last lines of every rank say what it was doing"
+                "{waited}, and NCCL does not report for which rank: see the last lines of every rank"
             )),
         }
     }

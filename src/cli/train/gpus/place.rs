@@ -12,7 +12,7 @@ use crate::dist::launch::Launch;
 pub(super) fn gpu_of(launch: &Launch, visible: usize) -> Result<Choice> {
     let Some(local) = launch.local_rank else {
         bail!(
-            "rank {}: {} does not say which rank of its machine this is, so that it cannot choose a GPU",
+            "rank {}: {} sets no variable with this rank's number on its machine, which chooses its GPU",
             launch.rank,
             launch.launcher
         );
@@ -21,7 +21,7 @@ pub(super) fn gpu_of(launch: &Launch, visible: usize) -> Result<Choice> {
         1 => Ok(Choice::Cuda(0)),
         there if local < there => Ok(Choice::Cuda(local)),
         there => bail!(
-            "rank {} is number {local} of its machine, counted from 0, which has {there} GPUs: start as many ranks on a machine as it has GPUs",
+            "rank {} is number {local} of its machine, counted from 0, which has {there} GPUs: start one rank for each GPU of a machine",
             launch.rank
         ),
     }
