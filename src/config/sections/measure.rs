@@ -49,7 +49,7 @@ section! {
         /// Tokens per window; at most a training window's.
         length: usize = default(100), FreeUntil(Measured), check at_least(2);
 
-        /// Share of the squared singular values (and of column mass) that counts.
+        /// Share of the squared singular values that counts. Column mass always uses 0.9.
         tau: f64 = default(0.9), FreeUntil(Measured), check positive_share;
     }
 }
