@@ -1,5 +1,7 @@
 //! Exit codes, and errors that know theirs.
 
+use crate::dist::DistError;
+
 /// Done or detached.
 pub const OK: i32 = 0;
 /// Failed while running.
@@ -25,8 +27,17 @@ pub fn usage(message: &str) -> InputError {
     InputError(message.into())
 }
 
-/// Marks an error as the input's fault.
+/// Marks an error as the input's fault, unless it is a rank that was lost.
 pub fn input(error: anyhow::Error) -> anyhow::Error {
+    let lost = |error: &DistError| {
+        matches!(
+            error,
+            DistError::Lost { .. } | DistError::Hangs { .. } | DistError::Verdict(_)
+        )
+    };
+    if error.downcast_ref().is_some_and(lost) {
+        return error;
+    }
     match error.downcast::<InputError>() {
         Ok(already) => already.into(),
         Err(error) => InputError(words(&error)).into(),

@@ -1,6 +1,7 @@
 //! Processes of a run, and whether they live.
 
 use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,12 +67,18 @@ impl Peer {
 
     /// Looks for the process from another one.
     pub fn look_from(&self, own: &Self) -> Life {
-        if self.place != own.place {
+        // Without a boot id and a numbering, hosts cannot be told apart.
+        if !self.is_near(own) || self.place.split_whitespace().count() < 2 {
             return Life::Unseen;
         }
         match stat(self.pid) {
             Some((_, began)) if began != self.began => Life::Ended,
-            Some((b'Z' | b'X' | b'x', _)) | None => Life::Ended,
+            Some((b'Z' | b'X' | b'x', _)) => Life::Ended,
+            // Only a missing process has ended: a file may be unreadable for want of descriptors.
+            None if Path::new(&format!("/proc/{}", self.pid)).try_exists().ok() == Some(false) => {
+                Life::Ended
+            }
+            None => Life::Unseen,
             Some((b'T' | b't', _)) => Life::Stopped,
             Some(_) => Life::Lives,
         }

@@ -70,6 +70,10 @@ impl Trainer {
         let mut waits = WAITS.into_iter();
         self.keeper.set_insisting(true);
         let insisted = loop {
+            if let Err(lost) = self.learner.peers().ranks().check() {
+                self.warn(lost.to_string());
+                break Insisted::End(Ended::Failed(lost.to_string()));
+            }
             // Numbers in it change with every attempt.
             let news = without_digits(&error);
             if news != reported {
@@ -149,6 +153,9 @@ impl Trainer {
             self.journal.flush();
             self.tell_journal_problem();
             self.look_after_directory();
+            if self.learner.peers().ranks().check().is_err() {
+                return Next::Try(None);
+            }
             let (retry, sender) = self.control.retry(began.elapsed(), wait);
             match retry {
                 Retry::Wait => {}

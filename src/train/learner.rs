@@ -248,7 +248,11 @@ impl Learner {
                 _ if overlaps && pass + 1 == passes => {
                     let loss = |head: Head<'_>| objective.apply(&head, teacher, scale);
                     let finished = &mut |from| buckets.finish(from);
-                    model.forward_backward_watched(ws, how, loss, finished)?;
+                    let passed = model.forward_backward_watched(ws, how, loss, finished);
+                    if let Some(lost) = buckets.failure() {
+                        return Err(lost.into());
+                    }
+                    passed?;
                 }
                 Objective::CrossEntropy => {
                     let recording = recordings.of(how, scale);
@@ -369,7 +373,12 @@ impl Learner {
         let held = self.held.as_mut().context(NONE_HELD)?;
         let evaluator = &mut held.buffers.evaluator;
         let own = self.peers.part(evaluator.passes());
-        let losses = evaluator.losses_of(&held.model, val, own)?;
+        let mut losses = Vec::new();
+        for pass in own {
+            // A rank may be lost while an evaluation runs, which can take minutes.
+            self.peers.ranks().check()?;
+            losses.extend(evaluator.losses_of(&held.model, val, pass..pass + 1)?);
+        }
         let all = self.peers.gather(losses)?;
         self.peers.done();
         Ok(all.concat())

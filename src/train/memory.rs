@@ -13,6 +13,7 @@ use super::optimizer::Optimizer;
 use super::passes::Passes;
 use super::teacher;
 use crate::device::memory as machine;
+use crate::dist::DistError;
 use crate::eval::score::Scorer;
 use crate::model::{self, DecoderConfig, Format, Mode, ModelError};
 use crate::ops::{OutOfMemory, Precision};
@@ -252,7 +253,11 @@ pub fn out_of_memory(error: &anyhow::Error) -> Option<OutOfMemory> {
             ModelError::Candle(error) => Some(error),
             _ => None,
         });
-        OutOfMemory::in_candle(cause.downcast_ref().or(of_model)?)
+        let of_ranks = cause.downcast_ref::<DistError>().and_then(|e| match e {
+            DistError::Tensor(error) => Some(error),
+            _ => None,
+        });
+        OutOfMemory::in_candle(cause.downcast_ref().or(of_model).or(of_ranks)?)
     })
 }
 

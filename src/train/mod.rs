@@ -57,7 +57,7 @@ pub mod optimizer;
 mod outcome;
 mod owed;
 mod passes;
-mod peers;
+pub mod peers;
 pub mod plan;
 mod process;
 mod reader;

@@ -28,6 +28,7 @@ use crate::run::event::RankLayout;
 use crate::signals::WATCHED;
 use crate::train::Setup;
 use crate::train::follow::{self, FollowSetup};
+use crate::train::peers::Peers;
 
 /// Time for what ranks do before the training: reading texts takes as long as it takes, and every rank is seen to live.
 const START: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -47,6 +48,8 @@ enum Stage {
     Starting,
     /// For nothing: they have been refused.
     Refused,
+    /// For the trainer's first instruction; rank 0 has not begun.
+    Following,
     /// For the trainer.
     Training,
 }
@@ -372,6 +375,7 @@ impl Group {
         };
         self.say::<Result<Texts, i32>>(&Ok(texts))?;
         self.judge()?;
+        self.stage.set(Stage::Following);
         Ok(())
     }
 
@@ -390,6 +394,11 @@ impl Group {
         let said = match (self.is_alone(), self.stage.get()) {
             (true, _) | (_, Stage::Refused) => Ok(()),
             (_, Stage::Starting) => self.say::<Verdict>(&Err(code)),
+            (_, Stage::Following) => {
+                // They wait for a first instruction: its place is taken by the end.
+                drop(Peers::new(Arc::clone(&self.ranks)));
+                self.say(&code)
+            }
             (_, Stage::Training) if code == exit::FAILED => {
                 Err(DistError::Verdict(String::new()).into())
             }

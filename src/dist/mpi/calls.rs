@@ -193,24 +193,28 @@ impl Library {
     ///
     /// # Errors
     /// When the library refuses.
-    pub fn sum(&self, group: Group, place: Place) -> Result<Vec<Pending>, String> {
-        place
-            .parts()
-            .map(|part| {
-                // SAFETY: the place is as `Place::new` demands until the request is done, and its type and length are given.
-                pending("MPI_Iallreduce", |request| unsafe {
-                    ffi::MPI_Iallreduce(
-                        IN_PLACE,
-                        part.begin,
-                        part.count(),
-                        part.kind.datatype(),
-                        ffi::RSMPI_SUM,
-                        group.comm,
-                        request,
-                    )
-                })
-            })
-            .collect()
+    pub fn sum(
+        &self,
+        group: Group,
+        place: Place,
+        requests: &mut Vec<Pending>,
+    ) -> Result<(), String> {
+        for part in place.parts() {
+            // SAFETY: the place is as `Place::new` demands until the request is done, and its type and length are given.
+            let started = pending("MPI_Iallreduce", |request| unsafe {
+                ffi::MPI_Iallreduce(
+                    IN_PLACE,
+                    part.begin,
+                    part.count(),
+                    part.kind.datatype(),
+                    ffi::RSMPI_SUM,
+                    group.comm,
+                    request,
+                )
+            });
+            requests.push(started?);
+        }
+        Ok(())
     }
 
     /// Starts copying `root`'s `place` to all ranks.
@@ -222,23 +226,23 @@ impl Library {
         group: Group,
         place: Place,
         root: usize,
-    ) -> Result<Vec<Pending>, String> {
-        place
-            .parts()
-            .map(|part| {
-                // SAFETY: as in `sum`.
-                pending("MPI_Ibcast", |request| unsafe {
-                    ffi::MPI_Ibcast(
-                        part.begin,
-                        part.count(),
-                        part.kind.datatype(),
-                        root as c_int,
-                        group.comm,
-                        request,
-                    )
-                })
-            })
-            .collect()
+        requests: &mut Vec<Pending>,
+    ) -> Result<(), String> {
+        for part in place.parts() {
+            // SAFETY: as in `sum`.
+            let started = pending("MPI_Ibcast", |request| unsafe {
+                ffi::MPI_Ibcast(
+                    part.begin,
+                    part.count(),
+                    part.kind.datatype(),
+                    root as c_int,
+                    group.comm,
+                    request,
+                )
+            });
+            requests.push(started?);
+        }
+        Ok(())
     }
 
     /// Starts completing `place`: numbers `parts[r]` come from rank r. Returns memory that must live as long as the requests.
@@ -250,15 +254,15 @@ impl Library {
         group: Group,
         place: Place,
         parts: &[Range<usize>],
-    ) -> Result<(Vec<Pending>, Vec<c_int>), String> {
+        requests: &mut Vec<Pending>,
+    ) -> Result<Vec<c_int>, String> {
         let end = parts.iter().map(|part| part.end).max().unwrap_or(0);
         if end > MOST {
             // Displacements are of 32 bits: every rank copies its part to the others.
-            let copies = parts.iter().enumerate();
-            let copies =
-                copies.map(|(root, part)| self.broadcast(group, place.part(part.clone()), root));
-            let copies: Result<Vec<_>, _> = copies.collect();
-            return Ok((copies?.into_iter().flatten().collect(), Vec::new()));
+            for (root, part) in parts.iter().enumerate() {
+                self.broadcast(group, place.part(part.clone()), root, requests)?;
+            }
+            return Ok(Vec::new());
         }
         let whole = place.part(0..end);
         // Counts, then displacements: below MOST.
@@ -280,7 +284,8 @@ impl Library {
                 request,
             )
         })?;
-        Ok((vec![request], table))
+        requests.push(request);
+        Ok(table)
     }
 
     /// Starts waiting for all ranks.

@@ -348,7 +348,8 @@ fn meet(launch: &Launch) -> Result<Met, String> {
     // SAFETY: the vector lives to the end of this function, and is not touched before the requests are done; an error ends
     // the process.
     let place = unsafe { Place::new(all.as_mut_ptr().cast(), all.len(), Kind::Bytes) };
-    let (mut requests, _table) = library.all_gather(data, place, &parts)?;
+    let mut requests = Vec::new();
+    let _table = library.all_gather(data, place, &parts, &mut requests)?;
     while let Some(pending) = requests.last_mut() {
         match library.is_done(pending)? {
             true => drop(requests.pop()),

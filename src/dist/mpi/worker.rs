@@ -270,10 +270,11 @@ impl Worker {
             table: Vec::new(),
             done: None,
         };
-        match ask {
+        let started = match ask {
             Ask::Sum(lent) => {
-                exchange.requests = self.library.sum(self.data, lent.place())?;
+                let place = lent.place();
                 exchange.memory = Memory::Tensor(lent);
+                self.library.sum(self.data, place, &mut exchange.requests)
             }
             Ask::Broadcast {
                 memory,
@@ -284,7 +285,8 @@ impl Worker {
                 exchange.patient = patient && self.data.rank != 0;
                 exchange.done = Some(done);
                 let place = place(&mut exchange.memory);
-                exchange.requests = self.library.broadcast(self.data, place, 0)?;
+                let requests = &mut exchange.requests;
+                self.library.broadcast(self.data, place, 0, requests)
             }
             Ask::AllGather {
                 memory,
@@ -294,14 +296,17 @@ impl Worker {
                 exchange.memory = memory;
                 exchange.done = Some(done);
                 let place = place(&mut exchange.memory);
-                let (requests, table) = self.library.all_gather(self.data, place, &parts)?;
-                (exchange.requests, exchange.table) = (requests, table);
+                let requests = &mut exchange.requests;
+                let gathered = self.library.all_gather(self.data, place, &parts, requests);
+                gathered.map(|table| exchange.table = table)
             }
             // Served by `run`.
-            Ask::End { .. } => {}
-        }
+            Ask::End { .. } => Ok(()),
+        };
+        // Also after an error: parts may have been started, to whose memory the library still writes, and its caller is
+        // answered with what has been found out.
         self.running.push(exchange);
-        Ok(())
+        started
     }
 
     /// Lets the library work, and gives back what is done.

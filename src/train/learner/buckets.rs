@@ -24,6 +24,8 @@ pub(super) struct Buckets<'a> {
     least: usize,
     /// Elements from here on have been started.
     started: usize,
+    /// Why an exchange could not be started, which the backward pass ends for.
+    failed: Option<DistError>,
 }
 
 impl<'a> Buckets<'a> {
@@ -34,18 +36,28 @@ impl<'a> Buckets<'a> {
             grads,
             least: least.unwrap_or(usize::MAX),
             started: grads.elem_count(),
+            failed: None,
         }
     }
 
     /// Starts a bucket of what is finished, from this element on, if that is enough for one.
     ///
     /// # Errors
-    /// When the exchange cannot be started.
+    /// When the exchange cannot be started; [`Self::failure`] returns why.
     pub(super) fn finish(&mut self, from: usize) -> Result<()> {
         if self.started.saturating_sub(from) < self.least {
             return Ok(());
         }
-        self.start(from).map_err(Error::wrap)
+        self.start(from).map_err(|error| {
+            let words = error.to_string();
+            self.failed = Some(error);
+            Error::Msg(words)
+        })
+    }
+
+    /// Returns why a bucket could not be started.
+    pub(super) fn failure(&mut self) -> Option<DistError> {
+        self.failed.take()
     }
 
     /// Starts what is left.
