@@ -136,7 +136,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.press("p");
     pty.see("a replay takes no commands");
     pty.press("?");
-    let help = pty.see("back to the last mark");
+    let help = pty.see("previous mark");
     assert!(help.contains("j scrolls"), "{help}");
     pty.press("\x1b[6~");
     let rest = pty.see("marks: | phase");

@@ -113,7 +113,7 @@ fn a_text_that_cannot_be_encoded_ends_the_screen() {
     assert_eq!(pty.exit_code(), 2);
     pty.gives_the_screen_back();
     pty.see("heirloom: ");
-    let screen = pty.see(&format!("not UTF-8: byte {at} does"));
+    let screen = pty.see(&format!("not UTF-8: byte {at} is"));
     assert!(!screen.contains("STARTING"), "{screen}");
     left_no_run(&place);
 

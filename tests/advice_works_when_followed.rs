@@ -267,7 +267,7 @@ fn a_directory_that_holds_another_journal() {
         let printed = place.printed();
         let line = printed
             .lines()
-            .find(|l| l.contains("is another file now"))?;
+            .find(|l| l.contains("is now a different file"))?;
         Some(line.to_string())
     });
     assert!(said.contains(&format!("(kill {})", child.id())), "{said}");

@@ -41,7 +41,7 @@ fn texts_that_cannot_be_trained_on() {
     train("broken.jsonl", &["broken.jsonl", "2", "text"]);
     std::fs::create_dir(place.path().join("nothing")).unwrap();
     train("nothing", &["nothing: no file of a supported kind"]);
-    train("x_*.txt", &["x_*.txt: no file of a known kind"]);
+    train("x_*.txt", &["x_*.txt: no file of a supported kind"]);
     train(".", &["broken.jsonl", "2", "text"]);
     write("cut.txt.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03K");
     train("cut.txt.gz", &["cut.txt.gz beyond its first 0 bytes"]);
@@ -96,7 +96,7 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     assert_eq!(out, want);
     assert!(err.contains("d/b.jsonl:2: not valid JSON"), "{err}");
     assert!(
-        err.contains("nowhere_*.txt: no file of a known kind"),
+        err.contains("nowhere_*.txt: no file of a supported kind"),
         "{err}"
     );
 
@@ -423,7 +423,7 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
     assert_eq!(resumed["checkpoint"], offered);
     assert!(events.iter().any(|e| {
         let message = e["message"].as_str().unwrap_or_default();
-        e["kind"] == "warning" && message.contains(latest) && message.contains("goes on from")
+        e["kind"] == "warning" && message.contains(latest) && message.contains("resuming from")
     }));
 
     // A flipped bit, with every length right, is seen too.

@@ -644,7 +644,7 @@ fn secrets_are_in_no_message() {
         server.shelf.lock().unwrap().list_leads_to = Some(to.into());
         let told = refuses(
             &info_with(&place, &server.address, "hf:x/y", &env),
-            "makes no sense",
+            "unexpected answer",
         );
         assert!(!told.contains("hf_secret"), "{told}");
     }

@@ -186,7 +186,7 @@ fn what_answers_must_be_the_process_that_the_lock_names() {
             why => {
                 assert!(code == 2 && err.contains(why), "{lock} {hello}: {err}");
                 assert!(
-                    err.contains("nothing was sent") && said.is_empty(),
+                    err.contains("was not sent") && said.is_empty(),
                     "{err}{said}"
                 );
             }
