@@ -137,7 +137,7 @@ fn counts_are_not_believed() {
         bytes[at..at + 8].copy_from_slice(&(1u64 << 50).to_le_bytes());
         fs::write(&path, bytes).unwrap();
         let told = read_all(&path).unwrap_err();
-        let wanted = format!("tells of 1125899906842624 {what}, for which it is too short");
+        let wanted = format!("announces 1125899906842624 {what}, for which it is too short");
         assert!(told.contains(&wanted), "{told}");
     }
 }

@@ -444,7 +444,7 @@ fn refusals_say_why_and_what_to_do() {
         )
     };
     set(&|s| s.status = 404);
-    told("knows no x/y at revision v1; check the spelling");
+    told("has no x/y at revision v1; check the spelling");
     for status in [401, 403] {
         set(&|s| s.status = status);
         told("set HF_TOKEN or run `hf auth login` (no token was found)");

@@ -277,7 +277,7 @@ fn what_lies_outside_a_resumed_run_stays_as_it_is() {
                 std::fs::remove_file(run.join("events.jsonl")).unwrap();
                 std::fs::hard_link(outside.join("events.jsonl"), run.join("events.jsonl")).unwrap();
             }),
-            Some("it has 2 names (hard links)"),
+            Some("it has 2 hard links"),
         ),
         (
             "rank is a link",

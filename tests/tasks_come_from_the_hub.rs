@@ -205,10 +205,7 @@ fn a_data_set_without_the_split_and_an_unknown_task_are_refused() {
     let hub = [("HF_ENDPOINT", server.address.as_str())];
     for (task, wanted) in [
         ("sciq", "it has no Parquet files in default/test"),
-        (
-            "piqa",
-            "knows no baber/piqa at revision refs/convert/parquet",
-        ),
+        ("piqa", "has no baber/piqa at revision refs/convert/parquet"),
         ("pqia", "unknown task pqia; did you mean piqa?"),
     ] {
         let output = fetch(&place, &[task], &hub);

@@ -11,6 +11,7 @@ mod error;
 mod health;
 pub mod launch;
 #[cfg(test)]
+#[path = "tests/local.rs"]
 pub(crate) mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;

@@ -116,8 +116,4 @@ fn carry_out(instruction: Instruction, learner: &mut Learner, reader: &mut Reade
 }
 
 #[cfg(test)]
-mod ends;
-#[cfg(test)]
-mod recipe;
-#[cfg(test)]
 mod tests;

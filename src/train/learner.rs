@@ -379,7 +379,7 @@ impl Learner {
             self.peers.ranks().check()?;
             losses.extend(evaluator.losses_of(&held.model, val, pass..pass + 1)?);
         }
-        let all = self.peers.gather(losses)?;
+        let all = self.peers.collect(losses)?;
         self.peers.done();
         Ok(all.concat())
     }
@@ -404,7 +404,7 @@ impl Learner {
         }
         let probe = buffers.probe.as_ref().context("made just now")?;
         let found = attention::count(&held.model, probe, val, tau, passes, &self.peers)?;
-        let all = self.peers.gather(found)?;
+        let all = self.peers.collect(found)?;
         self.peers.done();
         attention::ranks(&held.model, all, tau, passes)
     }

@@ -151,7 +151,7 @@ impl Peers {
     ///
     /// # Errors
     /// When a rank is lost, or does not come in time.
-    pub fn gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
+    pub fn collect<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
         if !self.are_there() {
             return Ok(vec![value]);
         }
@@ -195,13 +195,13 @@ impl Peers {
     /// the first rank that cannot.
     ///
     /// # Errors
-    /// As [`Self::gather`].
+    /// As [`Self::collect`].
     pub fn agree<T>(&self, own: Result<T>) -> Result<Result<T>> {
         if !self.are_there() {
             return Ok(own);
         }
         let words = own.as_ref().err().map(|error| format!("{error:#}"));
-        let all = self.gather(words)?;
+        let all = self.collect(words)?;
         let refused = all.into_iter().enumerate().find_map(|(rank, words)| {
             let words = words?;
             Some(match rank {
@@ -220,7 +220,7 @@ impl Peers {
     /// Adds up numbers over all ranks.
     ///
     /// # Errors
-    /// As [`Self::gather`].
+    /// As [`Self::collect`].
     pub fn sum(&self, numbers: &mut [f64]) -> Result<()> {
         Ok(self.ranks.sum(numbers)?)
     }

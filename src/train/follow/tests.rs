@@ -3,6 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+mod ends;
+mod recipe;
+
 use super::*;
 use crate::config::MuonScale;
 use crate::corpus::{Batch, Source, Tokenizer};

@@ -74,7 +74,7 @@ impl Learner {
                 .and_then(|model| scorer.score_group(model, prepared, first + rank));
             let own: Scored = own.map_err(|error| format!("{error:#}"));
             let mut refused = None;
-            for (rank, scored) in self.peers.gather(own)?.into_iter().enumerate() {
+            for (rank, scored) in self.peers.collect(own)?.into_iter().enumerate() {
                 match scored {
                     Ok(scored) => scored.into_iter().for_each(|(i, scores)| all[i] = scores),
                     Err(why) => {

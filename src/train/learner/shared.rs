@@ -83,7 +83,7 @@ impl Learner {
     /// When a rank is lost.
     pub fn take_pace(&mut self) -> Result<Vec<Pace>> {
         self.peers.tell(|| Instruction::Pace)?;
-        let all = self.peers.gather(std::mem::take(&mut self.pace))?;
+        let all = self.peers.collect(std::mem::take(&mut self.pace))?;
         self.peers.done();
         Ok(all)
     }

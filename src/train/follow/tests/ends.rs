@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::tests::{Run, dataset};
 use super::*;
 use crate::dist::local;
 
