@@ -133,7 +133,7 @@ fn a_training_that_cannot_be_attached_says_so() {
         message.contains("no control socket yet: ") && message.contains("control.sock")
     });
     let (code, said) = ctl(&place, "runs", "status");
-    assert!(code == 1 && said.contains("takes no commands"), "{said}");
+    assert!(code == 1 && said.contains("accepts no commands"), "{said}");
     signal(run.0, nix::sys::signal::Signal::SIGTERM);
     wait("the end", || (!is_alive(run.0)).then_some(()));
     assert_eq!(place.show("mine")["state"], "interrupted");
