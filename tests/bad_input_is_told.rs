@@ -56,7 +56,7 @@ fn texts_that_cannot_be_trained_on() {
         "odd.bin",
         b"LITPKDS\x01\0\0\0\0\0\0\0\x08\xff\xff\xff\xff\xff\xff\xff\xff",
     );
-    train("odd.bin", &["odd.bin: it is cut off"]);
+    train("odd.bin", &["odd.bin: it is truncated"]);
     write("odd.parquet", b"PAR1....PAR1");
     train("odd.parquet", &["odd.parquet: "]);
     let mixture = "[{ path = \"short.txt\", weight = 0.5 }, { path = \"builtin:tinyshakespeare\", weight = 1 }]";
