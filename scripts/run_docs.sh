@@ -19,7 +19,7 @@ if $build; then
 fi
 program=${HEIRLOOM:-$root/target/release/heirloom}
 if [ ! -x "$program" ]; then
-    echo "run_docs: there is no program at $program; build it with --build, or name it in HEIRLOOM" >&2
+    echo "run_docs: $program is missing; build it with --build, or name it in HEIRLOOM" >&2
     exit 2
 fi
 program=$(readlink -f "$program")

@@ -95,7 +95,7 @@ fn split<'a>(
 
 impl Args {
     /// # Errors
-    /// When the words are not command, there is no such run, or it is not running.
+    /// When the words are not a command, the run does not exist, or it is not running.
     pub fn run(self) -> Result<i32> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let is_run = |name: &str| RunDir::open(&self.global.runs, name).is_ok();
@@ -133,7 +133,7 @@ impl Args {
         }
     }
 
-    /// Describes why there is no answer.
+    /// Describes why no answer came.
     fn unanswered(&self, why: &str) -> Result<i32> {
         match self.json {
             true => say::json(&json!({"applied": false, "message": why}))?,

@@ -208,7 +208,7 @@ fn opened(_: usize, name: String) -> Result<Device, DeviceError> {
 fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
-    // A GPU has one stream, which whoever exchanges between ranks must know: what is opened again is the same.
+    // Exchanges between ranks use the GPU's one stream: opening a GPU again returns the same device.
     static OPENED: Mutex<Option<HashMap<usize, Device>>> = Mutex::new(None);
     let mut all = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     let all = all.get_or_insert_default();

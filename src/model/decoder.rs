@@ -9,6 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
+use super::head::Head;
 use super::part::Part;
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
@@ -30,39 +31,6 @@ pub struct Decoder {
     /// The weights in bf16, on a GPU.
     rounded: Option<Parts>,
     g: Option<Parts>,
-}
-
-/// The end of a forward pass, where an objective computes the loss and the first gradients.
-pub struct Head<'a> {
-    /// Holds `x_final` (B T, C), the targets and the losses, both (B T).
-    pub(super) ws: &'a Workspace,
-    /// The head's weight (V, C), as products take it.
-    pub(super) weight: &'a Tensor,
-    /// Gradient of `x_final` (B T, C): overwritten.
-    pub(super) d_x: &'a Tensor,
-    /// Gradient of the head's weight (V, C): written or added to.
-    pub(super) d_weight: &'a Tensor,
-    pub(super) how: Accumulation,
-}
-
-impl Head<'_> {
-    /// Computes the cross-entropy of every target in nats, and the gradients of `scale` times their sum.
-    ///
-    /// # Errors
-    /// When a target is not in the vocabulary, or an operation fails.
-    pub fn cross_entropy(&self, scale: f32) -> Result<()> {
-        let ws = self.ws;
-        ops::head_cross_entropy(
-            ws.compute,
-            &ws.losses,
-            Some((self.d_x, self.d_weight, self.how)),
-            &ws.chunk,
-            &ws.x_final,
-            self.weight,
-            &ws.targets,
-            scale,
-        )
-    }
 }
 
 impl Decoder {

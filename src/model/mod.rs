@@ -9,6 +9,7 @@ mod decoder;
 pub mod family;
 mod files;
 mod generate;
+mod head;
 mod influence;
 mod matrices;
 mod memory;
@@ -26,11 +27,12 @@ mod workspace;
 
 pub use arena::{Arena, Init, Param};
 pub use config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, Rope, RopeScaling, Sizes};
-pub use decoder::{Decoder, Head};
+pub use decoder::Decoder;
 pub use files::{
     ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, stream_tensors, write_synced,
 };
 pub use generate::{Generator, Sampling, cache_bytes};
+pub use head::Head;
 pub use influence::{cosine, similarity};
 pub use matrices::HiddenMatrix;
 pub use memory::{arena_bytes, memory_bytes, workspace_bytes};

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::config::DecoderConfig;
-use super::decoder::{Decoder, Head};
+use super::decoder::Decoder;
+use super::head::Head;
 use super::memory::workspace_bytes;
 use super::weights::WeightArena;
 use super::workspace::{Format, Mode, Workspace, activations};

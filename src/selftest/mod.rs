@@ -9,6 +9,7 @@ mod attention;
 mod cards;
 mod compare;
 mod models;
+mod norms;
 mod ops;
 mod oracle;
 mod shards;

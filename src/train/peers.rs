@@ -74,7 +74,7 @@ impl Peers {
         self.ranks.leads()
     }
 
-    /// On rank 0, announces what all ranks do next; nothing on others, and where there are none.
+    /// On rank 0, announces what all ranks do next; does nothing on other ranks, and with one process.
     ///
     /// # Errors
     /// When a rank is lost, or an operation before has failed on this rank, after which the ranks may stand at different places.
@@ -164,7 +164,7 @@ impl Peers {
         all.iter().enumerate().map(read).collect()
     }
 
-    /// Lets rank 0 decide for all whether an operation goes on. The outer result is the exchange's, the inner one rank 0's: its
+    /// Lets rank 0 decide for all whether an operation continues. The outer result is the exchange's, the inner one rank 0's: its
     /// own error there, and its words on the others.
     ///
     /// # Errors

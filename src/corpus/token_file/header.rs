@@ -121,7 +121,7 @@ pub fn layout(bytes: &[u8], named: Named) -> Result<Layout, String> {
     };
     if !bytes.len().is_multiple_of(width.bytes()) {
         return Err(format!(
-            "{} bytes are not a multiple of the size of a {} token, and there is no known header",
+            "{} bytes are not a multiple of the size of a {} token, and its header is unknown",
             bytes.len(),
             width.name()
         ));

@@ -18,7 +18,7 @@ use crate::run::tail::{self, Tail, TailItem};
 
 /// Most events folded in before keys are looked at again.
 const AT_ONCE: usize = 20_000;
-/// Time between two looks at the journal, and two attempts to connect, while there is no connection.
+/// Time between two looks at the journal, and two attempts to connect, while disconnected.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer

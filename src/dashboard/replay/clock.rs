@@ -88,7 +88,7 @@ impl Clock {
         self.last = Some(now);
     }
 
-    /// Returns the time until the next event; `None` when there is none left or the replay is paused.
+    /// Returns the time until the next event; `None` after the last event and while the replay is paused.
     pub fn until_next(&self, events: &[Entry]) -> Option<Duration> {
         let next = events.get(self.position).filter(|_| self.playing)?;
         let seconds = (next.elapsed - self.at).max(0.0) / self.rate(events);

@@ -23,7 +23,7 @@ pub struct Part<'a> {
     pub until: f64,
 }
 
-/// Returns a curve's mean at each of `columns` columns. A value holds until the next one; NaN where there is no value.
+/// Returns a curve's mean at each of `columns` columns. A value holds until the next one; NaN before the first value.
 pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) -> Vec<f64> {
     let mut out = vec![f64::NAN; columns];
     let Part {

@@ -63,8 +63,8 @@ impl Lent {
     pub fn place(&self) -> Place {
         // SAFETY: the pointer was found in this tensor's storage, of type f32, behind which lie as many numbers as a contiguous
         // layout has elements. The storage is kept by `self.tensor`, and neither moves nor shrinks: no operation of candle
-        // resizes one. That nobody else uses this part meanwhile is the caller's promise to `Ranks`; the worker keeps `self`
-        // until the library is done, or for ever after a failure.
+        // resizes one. That this part is not used otherwise meanwhile is the caller's promise to `Ranks`; the worker keeps `self`
+        // until the library is done, and leaks it after a failure.
         unsafe { Place::new(self.place, self.tensor.elem_count(), Kind::F32) }
     }
 }

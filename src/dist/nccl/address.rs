@@ -27,7 +27,7 @@ const CHOSEN: [&str; 2] = [SWITCH_SUMS, "NCCL_ALGO"];
 /// Where NCCL's rank 0 listens: on the port after that of torchrun, which belongs to the agent's store.
 ///
 /// # Errors
-/// When there is no port after it.
+/// When MASTER_PORT is the last port.
 pub fn next_to(master: &Master) -> Result<String, DistError> {
     let Some(port) = master.port.checked_add(1) else {
         return Err(DistError::Library(format!(

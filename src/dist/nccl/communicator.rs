@@ -255,7 +255,7 @@ impl Drop for Communicator {
 /// is about to end, must not.
 fn end(name: &str, raw: ncclComm_t, how: impl FnOnce(ncclComm_t) + Send + 'static) {
     struct Last(ncclComm_t);
-    // SAFETY: whoever calls this uses the communicator for the last time.
+    // SAFETY: callers do not use the communicator afterwards.
     unsafe impl Send for Last {}
     impl Last {
         fn taken(self) -> ncclComm_t {

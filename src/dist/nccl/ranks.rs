@@ -53,7 +53,7 @@ impl Nccl {
     /// with this, and may see sooner that a rank is lost.
     ///
     /// # Errors
-    /// When NCCL's library is missing or too old, a rank does not come within `limit`, or there is no route to it.
+    /// When NCCL's library is missing or too old, a rank does not come within `limit`, or cannot be reached.
     pub fn open(
         device: &Device,
         rank: usize,
@@ -100,7 +100,7 @@ impl Nccl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an exchange; after an error there is no communicator, and the GPU has nothing left to wait for.
+    /// Runs an exchange; after an error the communicator is gone, and the GPU waits for nothing.
     fn exchanged<T>(
         &self,
         what: &str,
@@ -427,7 +427,7 @@ impl Ranks for Nccl {
 
     fn end(&self, how: &End) {
         if *how == End::Together {
-            // Whoever is last has ended the run all the same.
+            // The last one has ended the run all the same.
             let _ = self.exchanged("ending", |state| self.all_equal(state, &[0], "ending"));
         }
         if let Some(comm) = self.lock().comm.take() {

@@ -119,7 +119,7 @@ impl Scorer {
         Ok(Some(all))
     }
 
-    /// Returns the scores of one of [`Prepared::groups`], with each document's number; none where there is no such group.
+    /// Returns the scores of one of [`Prepared::groups`], with each document's number; empty past the last group.
     ///
     /// # Errors
     /// As [`Self::score`].

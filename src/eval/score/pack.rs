@@ -121,7 +121,7 @@ impl Prepared {
         self.groups.len()
     }
 
-    /// Rows of a group's passes; 0 where there is no such group.
+    /// Rows of a group's passes; 0 past the last group.
     pub fn group_rows(&self, group: usize) -> usize {
         self.groups.get(group).map_or(0, Group::rows)
     }

@@ -1,4 +1,4 @@
-//! Moments that other ranks hold, on their way into a checkpoint for which there is no memory.
+//! Moments that other ranks hold, on their way into a checkpoint that does not fit into memory.
 //!
 //! The thread that writes asks for one piece after the other, and the trainer's thread, which waits meanwhile, gets each of
 //! them from the ranks: engines such as MPI want all exchanges on one thread.

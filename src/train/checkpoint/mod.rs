@@ -6,6 +6,7 @@
 //! BLAKE3 of every other file. [`Copied`] is one on its way to disk, [`Writer`] the thread that writes it, [`Saved`] one that is read.
 
 mod copied;
+mod error;
 mod fetch;
 mod saved;
 mod writer;
@@ -20,13 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use super::state::TrainState;
 use crate::file::{Dir, Kind, is_temporary};
-use crate::model::{DecoderConfig, Files, ModelError};
+use crate::model::{DecoderConfig, Files};
 use crate::run::dir::{RunDir, is_name};
 use crate::run::handle::RunHandle;
-use crate::tensors::TensorError;
 use crate::text;
 
 pub use copied::Copied;
+pub use error::CheckpointError;
 pub use fetch::Serve;
 use saved::{MOMENTS, OPTIMIZER};
 pub use saved::{Moments, Saved};
@@ -47,50 +48,6 @@ const FILES: [&str; 4] = [
 ];
 /// Most bytes of `state.json`: a loss for each of a million windows, and room.
 const LARGEST_STATE: u64 = 64 << 20;
-
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    #[error("checkpoint {name} is damaged: {what}{remedy}")]
-    Damaged {
-        name: String,
-        what: String,
-        /// What to do, where that is known; begins with a semicolon.
-        remedy: String,
-    },
-    #[error(
-        "no checkpoint under {} is intact ({damage}); {remedy}",
-        text::path(dir)
-    )]
-    NoneIntact {
-        dir: PathBuf,
-        damage: String,
-        remedy: String,
-    },
-    #[error("no checkpoint {name} under {dir}; there are: {there}")]
-    Missing {
-        name: String,
-        dir: PathBuf,
-        there: String,
-    },
-    #[error("only {free} MB are free at {dir}; a checkpoint needs {need} MB: make room there")]
-    NoSpace { dir: PathBuf, free: u64, need: u64 },
-    #[error("{}: {source}", text::path(path))]
-    Io { path: PathBuf, source: io::Error },
-    #[error(
-        "the thread that writes checkpoints has died: end this process and resume the run from its last checkpoint"
-    )]
-    WriterDied,
-    #[error("{0:#}")]
-    Nothing(anyhow::Error),
-    #[error(transparent)]
-    Model(#[from] ModelError),
-}
-
-impl From<TensorError> for CheckpointError {
-    fn from(error: TensorError) -> Self {
-        Self::Model(error.into())
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct FileSum {
