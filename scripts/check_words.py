@@ -4,7 +4,7 @@
     scripts/check_words.py [--strings | --docs | --comments] [--count] [PATH...]
 
 Prints `file:line: "found" -> advice` and exits with 1 if anything was found. The three kinds of text are string literals of
-the program (`--strings`: what users see), Markdown, presets and CLI help (`--docs`), and comments of Rust code (`--comments`);
+the program (`--strings`: what users see), Markdown and presets (`--docs`), and comments of Rust code, which hold the CLI help (`--comments`);
 without a flag all three are checked. Strings of tests are not checked: they quote what the program prints.
 
 `scripts/check_words.allow` lists exceptions, one per line: path, phrase and reason, separated by tabs. An entry that matches
@@ -175,7 +175,7 @@ def main():
     for (kind, pattern), count in sorted(counts.items(), key=lambda item: -item[1]):
         if options.count:
             print(f"{count:5} {kind} {pattern}")
-    if not options.paths and not options.kinds:
+    if not options.paths:
         for (path, phrase), used in allowed.items():
             if not used:
                 print(f"scripts/check_words.allow: {path}: {phrase!r} is not used: remove it")

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Describes glibc to keep freed memory instead of giving it back page by page: faulting it in again can cost more time
+/// Makes glibc keep freed memory instead of giving it back page by page: faulting it in again can cost more time
 /// than the arithmetic does.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -246,7 +246,7 @@ pub fn survive_size_limit() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Describes that nothing is lost by a stop this early, and ends the process.
+/// Reports that nothing is lost by a stop this early, and ends the process.
 fn end_early(signal: Option<i32>) -> ! {
     let what = signal.map_or("stopped".into(), |signal| {
         format!("{} received", name(signal))

@@ -394,7 +394,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     let mut journal = Journal::create(&place.run_dir("hostile"));
     journal.nasty();
     journal.endless_line();
-    // A name and a phase may describe what they like where names and phases stand; this only stands in its line.
+    // A name and a phase may contain anything where names and phases stand; this only stands in its line.
     journal.log(55, &drawing().replace("grow by 2", "grow by 77"));
     drop(journal);
     let mut pty = Pty::start(&place, &["watch", "hostile"], 80, 24);

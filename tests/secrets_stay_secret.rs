@@ -85,7 +85,7 @@ fn a_process_with_a_token_leaves_no_core_dump() {
         child.wait().unwrap();
         assert_eq!(&limit, wanted, "{env:?}");
     }
-    // The system may pipe dumps elsewhere; where they are files, it is missing.
+    // The system may pipe dumps elsewhere; where they are files, none is written.
     let mut child = start(&place, &args, &[("HF_TOKEN", "hf_secret")]);
     assert_eq!(core_limit(&mut child, &forbidden), forbidden);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());

@@ -19,7 +19,7 @@ use crate::text;
 /// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, or the one that --phase
 /// names as it was known then, with its own reference and its earlier rounds as templates. LOG is a published training
 /// log with lines "step N: train loss X, val loss Y"; the schedule of logs is a cosine to a thirtieth of the peak after
-/// a warm-up of 2 % of the steps, unless --schedule is set otherwise.
+/// a warm-up of 2 % of the steps, or the one that --schedule names.
 ///
 /// Bounds are those that hold nine of ten outcomes; docs/advice.md has the method and its measured errors.
 #[derive(Debug, clap::Args)]

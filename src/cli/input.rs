@@ -52,7 +52,7 @@ impl Input {
     /// Reads the tokens: at least `need` of them, for what `why` says.
     ///
     /// # Errors
-    /// When they cannot be read, are not among the model's, or too few.
+    /// When they cannot be read, are outside the model's vocabulary, or are too few.
     pub fn read(&self, model: &Located, vocab: usize, need: usize, why: &str) -> Result<Given> {
         let (name, given) = self.all(model, vocab)?;
         if given.tokens.len() < need {

@@ -47,7 +47,7 @@ impl Mixture {
         self.parts.len()
     }
 
-    /// Whether there are no such entries.
+    /// Whether it has no sources.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Reports of reading texts, while it is in progress.
+//! Progress reports of reading texts.
 
 /// A report of long work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

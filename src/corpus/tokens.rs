@@ -162,7 +162,7 @@ impl Tokens {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Whether there are no such entries.
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

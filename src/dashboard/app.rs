@@ -59,7 +59,7 @@ pub struct Options {
 /// # Errors
 /// When the terminal cannot be taken over, the feed cannot be read, or drawing panics; the terminal is restored.
 pub fn run(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
-    // Unwinding gives the terminal back on its way; the training is not one of a view's business.
+    // Unwinding gives the terminal back on its way; the training is none of a view's business.
     let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options, past)));
     shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
 }

@@ -1,6 +1,6 @@
 //! A run's journal played through the dashboard as it happened.
 //!
-//! [`Clock`](clock::Clock) names which events have happened by now, [`Fold`](fold::Fold) brings the state there,
+//! [`Clock`](clock::Clock) determines which events have happened by now, [`Fold`](fold::Fold) brings the state there,
 //! forwards or back; the run's directory is only read. What is appended to the journal later is not played.
 
 mod clock;

@@ -2,7 +2,7 @@
 
 use crate::rank::RankError;
 
-/// What stops a toy.
+/// What stops an example.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error(transparent)]

@@ -123,7 +123,8 @@ pub enum DeviceError {
     Refused { name: String, why: String },
 }
 
-fn count(gpus: usize) -> String {
+/// Counts GPUs in words: `one GPU`, `8 GPUs`.
+pub fn count(gpus: usize) -> String {
     match gpus {
         1 => "one GPU".into(),
         n => format!("{n} GPUs"),

@@ -13,6 +13,7 @@ pub mod launch;
 #[cfg(test)]
 #[path = "tests/local.rs"]
 pub(crate) mod local;
+pub mod messages;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub mod nccl;

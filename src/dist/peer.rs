@@ -26,7 +26,7 @@ pub struct Peer {
 /// What can be seen of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It is elsewhere.
+    /// It is elsewhere, or could not be looked at.
     Unseen,
     /// It is there.
     Lives,
@@ -85,6 +85,17 @@ impl Peer {
     }
 }
 
+/// The names of the processes' hosts, each once, in the order of the processes.
+pub fn hosts<'a>(peers: impl IntoIterator<Item = &'a Peer>) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for peer in peers {
+        if !hosts.contains(&peer.host) {
+            hosts.push(peer.host.clone());
+        }
+    }
+    hosts
+}
+
 /// Stands for the list of cores in `/proc/self/status`, however long it is.
 fn cores() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -92,7 +103,7 @@ fn cores() -> String {
         .lines()
         .find(|line| line.starts_with("Cpus_allowed:"));
     let hash = blake3::hash(list.unwrap_or_default().as_bytes());
-    hash.to_hex().chars().take(16).collect()
+    hash.to_hex()[..16].to_string()
 }
 
 /// A process's state and the time of its beginning, from `/proc/PID/stat` (proc(5)): its name in parentheses may contain

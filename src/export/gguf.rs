@@ -129,7 +129,7 @@ fn architecture(config: &DecoderConfig) -> Result<Architecture, &'static str> {
     }
 }
 
-/// Divisors of the rotary frequencies where a word and a factor do not report it it.
+/// Divisors of the rotary frequencies where a word and a factor cannot express them.
 fn rope_factors(config: &DecoderConfig) -> Option<Vec<f32>> {
     let Positions::Rotary(rope) = &config.positions else {
         return None;

@@ -111,7 +111,7 @@ fn tidy(config: &DecoderConfig) -> DecoderConfig {
     config
 }
 
-/// The ids of special tokens, null where there are no such entries: transformers would take its own instead.
+/// The ids of special tokens, null for missing ones: transformers would take its own instead.
 fn with_ids(mut json: Value, special: &Special) -> Value {
     for (key, id) in [
         ("bos_token_id", special.bos),

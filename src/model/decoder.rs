@@ -181,7 +181,8 @@ impl Decoder {
     }
 
     /// As [`Self::forward_backward`], with the loss that `objective` computes between the two passes: it writes
-    /// `ws.losses` and the head's gradients. `how` is whether the gradients replace those in `self.grads`.
+    /// `ws.losses` and the head's gradients. `how` determines whether the gradients
+    /// replace those in `self.grads` or are added.
     ///
     /// # Errors
     /// When the model or the workspace has no memory for gradients, or an operation fails.

@@ -10,7 +10,7 @@ pub type Algorithm = [u64; 8];
 /// The first line of a file of choices.
 const HEAD: &str = "heirloom algorithms 1";
 
-/// Factor by which another algorithm must be faster than the library's own first choice: what timing cannot tell apart
+/// Share of the time of the library's own first choice that another algorithm must stay below: what timing cannot tell apart
 /// should not depend on it.
 const MARGIN: f64 = 0.98;
 
@@ -29,7 +29,7 @@ impl Choices {
     /// Takes over the choices in a file's text.
     ///
     /// # Errors
-    /// Describes which line is not one of [`Self::text`]'s; nothing is taken over then.
+    /// Names the line that is not one of [`Self::text`]'s; nothing is taken over then.
     pub fn take_over(&mut self, text: &str) -> Result<(), String> {
         let mut lines = text.lines().zip(1..);
         if lines.next().is_none_or(|(head, _)| head != HEAD) {

@@ -55,7 +55,7 @@ impl GpuFeature {
 /// Checks that `HEIRLOOM_GPU` names features that exist.
 ///
 /// # Errors
-/// Describes which name is unknown, and which ones exist.
+/// Names the unknown feature, and lists the known ones.
 pub fn check_gpu_features() -> Result<(), String> {
     named().map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Ends of the trainer's messages that name keys of the dashboard. In plain lines, where there are not keys, they are
+//! Ends of the trainer's messages that name keys of the dashboard. In plain lines, which have no keys, they are
 //! left out: the available commands are listed there.
 
 /// Ends the reason of a pause past a round's budget.

@@ -230,8 +230,7 @@ pub fn describe_elsewhere(holder: &Holder, sign: Sign, lock: &str, fresh: u64) -
         ),
         Sign::Past(ago) => format!(
             "its last sign of life was {} ago. Control it from that machine. If the process is gone, the run is free \
-             {minutes} \
-             min after that sign; to free it sooner, {remove}",
+             {minutes} min after that sign; to free it sooner, {remove}",
             words(ago)
         ),
         Sign::Unknown => {

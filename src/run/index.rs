@@ -37,7 +37,7 @@ pub enum Landmark {
     Warning,
 }
 
-/// Facts of a line that need not be read again.
+/// Facts of a line, known without reading it again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
     /// Byte at which the line begins.

@@ -59,7 +59,7 @@ pub fn only_live(runs: &Path, command: &str) -> Result<RunDir, PickError> {
 /// Returns the run under `runs` whose journal was written last.
 ///
 /// # Errors
-/// When there are not runs.
+/// When there are no runs.
 pub fn last_written(runs: &Path) -> Result<RunDir, PickError> {
     let written = |dir: &RunDir| {
         let file = std::fs::metadata(dir.events());

@@ -38,7 +38,7 @@ pub struct SelfTest<'a> {
     told: &'a mut dyn FnMut(bool, &str, &str),
 }
 
-/// The inputs that an op is checked with: the precision of its products and the type of its activations.
+/// The numbers that an op is checked with: the precision of its products and the type of its activations.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     compute: Precision,
@@ -142,7 +142,7 @@ impl<'a> SelfTest<'a> {
         computes.map(case).collect()
     }
 
-    /// The types that ops without products are checked with: the types of their activations.
+    /// The types of activations that ops without products are checked with.
     fn dtypes(&self) -> Vec<DType> {
         let cases = self.cases().into_iter();
         let own = cases.filter(|c| c.compute == Precision::F32 || self.device.is_cuda());

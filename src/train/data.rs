@@ -56,7 +56,7 @@ impl Data {
         Ok(())
     }
 
-    /// Returns the batch of a step of a stream, drawn from the sources with these weights.
+    /// Names the windows of a step of a stream, drawn from the sources with these weights.
     pub(super) fn drawn(&self, stream: u64, step: u64, weights: Vec<f64>) -> Drawn {
         Drawn {
             seed: self.seed,

@@ -26,7 +26,7 @@ use crate::model::{Arena, Decoder, DecoderConfig, Head, Teacher, Workspace};
 use crate::ops::{self, Accumulation, Recording, Sums};
 
 use buckets::Buckets;
-pub use buckets::bucket_elements;
+pub use buckets::{BUCKET, bucket_elements};
 pub use pace::Pace;
 
 /// What is wrong where a model should be held.
@@ -189,8 +189,8 @@ impl Learner {
         self.train_step(batch, order.objective, &order.values())
     }
 
-    /// One optimizer step on a batch, `micro` windows at a time. Of several ranks, each has as large a part of the batch, and all
-    /// take part.
+    /// One optimizer step on a batch, `micro` windows at a time. All ranks of a run take part, each with an equal part of the
+    /// batch.
     ///
     /// # Errors
     /// When an operation fails, or a rank is lost.

@@ -62,7 +62,7 @@ pub struct Memory {
     /// What scores downstream tasks, while training waits.
     #[serde(skip_serializing_if = "is_zero")]
     pub tasks: u64,
-    /// Batches that are read ahead.
+    /// Batches that are read ahead, counted as a whole step on every rank (of several, each holds only its part).
     pub batches: u64,
     /// The copy that a checkpoint is written from while training goes on. Where it does not fit, training waits instead.
     pub checkpoint: u64,

@@ -202,7 +202,7 @@ impl Args {
         self.what.iter().map(part).collect()
     }
 
-    /// The new model, and what each of its tensors is written as: F32, unless a recipe is set otherwise.
+    /// The new model, and the type that each of its tensors is written as: F32, or what a recipe gives.
     fn model(
         &self,
         recipe: &Recipe,

@@ -8,8 +8,7 @@ use crate::device::Choice;
 /// Train a reference and the recipe on it, live in a dashboard
 ///
 /// Without a terminal, or with --plain, events are printed as plain lines, each with date, time and step; the first
-/// lines describe what will be trained, and a decision lists the commands that answer it. At a terminal, plain lines
-/// offer
+/// lines describe what will be trained, and a decision lists the commands that answer it. At a terminal, plain lines offer
 /// numbered choices, and commands can be typed at any time: ? lists them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = NOTIFY_HELP)]
@@ -58,7 +57,7 @@ pub struct Args {
     /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
     #[arg(long)]
     pub(super) json: bool,
-    /// Processes of the run that share this one's cores.
+    /// Processes of the run on this one's cores, itself included.
     #[arg(skip = 1_usize)]
     pub(super) sharing: usize,
 }

@@ -6,7 +6,6 @@ mod engine;
 #[cfg(any(feature = "cuda", test))]
 mod place;
 
-use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -87,10 +86,7 @@ impl Args {
             Ok(there) => {
                 return refuse(format!(
                     "this machine has {} (CUDA_VISIBLE_DEVICES may hide some)",
-                    match there.len() {
-                        1 => "one GPU".to_string(),
-                        n => format!("{n} GPUs"),
-                    }
+                    device::count(there.len())
                 ));
             }
             Err(why) => return refuse(format!("{why}; {CPU_RANKS}")),
@@ -137,7 +133,7 @@ fn prepare(command: &mut Command, rank: usize, n: usize, place: &str) {
         (COMM_ID, place),
     ];
     command
-        .envs(all.map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
+        .envs(all)
         .env(PARENT, std::process::id().to_string())
         // Ranks ask nothing: commands come through the run's socket.
         .stdin(Stdio::null());

@@ -26,9 +26,9 @@ use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
 use crate::run::event::RankLayout;
 use crate::signals::WATCHED;
-use crate::train::Setup;
 use crate::train::follow::{self, FollowSetup};
 use crate::train::peers::Peers;
+use crate::train::{Ended, Setup};
 
 /// Time for what ranks do before the training: reading texts takes as long as it takes, and every rank is seen to live.
 const START: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -365,7 +365,7 @@ impl Group {
             return Ok(());
         }
         let others = self.ranks.world() - 1;
-        let others = crate::run::table::plural(others, "other rank");
+        let others = crate::text::plural(others, "other rank");
         say::err(&format!(
             "the texts are read; waiting for {others} to read them"
         ));
@@ -396,7 +396,8 @@ impl Group {
             (_, Stage::Starting) => self.say::<Verdict>(&Err(code)),
             (_, Stage::Following) => {
                 // They wait for a first instruction: its place is taken by the end.
-                drop(Peers::new(Arc::clone(&self.ranks)));
+                let why = Ended::Failed("rank 0 has failed".into());
+                Peers::new(Arc::clone(&self.ranks)).dismiss(&why);
                 self.say(&code)
             }
             (_, Stage::Training) if code == exit::FAILED => {
@@ -421,12 +422,7 @@ fn program() -> String {
     let contents = std::env::current_exe().and_then(|path| {
         let mut hash = blake3::Hasher::new();
         hash.update_reader(std::fs::File::open(path)?)?;
-        Ok(hash
-            .finalize()
-            .to_hex()
-            .chars()
-            .take(12)
-            .collect::<String>())
+        Ok(hash.finalize().to_hex()[..12].to_string())
     });
     let contents = contents.unwrap_or_else(|_| "unknown contents".into());
     format!("heirloom {} ({contents})", env!("CARGO_PKG_VERSION"))

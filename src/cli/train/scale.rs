@@ -14,7 +14,7 @@ use crate::train::teacher::TeacherPaths;
 /// direction.
 const LINKS: [f64; 5] = [1.0, 10.0, 100.0, 400.0, 3600.0];
 /// Bytes of a bucket of gradients.
-const BUCKET: f64 = 25.0 * 1024.0 * 1024.0;
+const BUCKET: f64 = crate::train::BUCKET as f64;
 /// Bytes of an f32.
 const F32: f64 = 4.0;
 /// Share of a training step's operations in its backward pass.

@@ -16,8 +16,7 @@ section! {
         mode: GrowMode = default(GrowMode::Restart), FreeUntil(Controls);
 
         /// Source of the layers that a growth adds. `next`: the reference's next ones; `copy-middle`: the middle layers
-        /// of
-        /// the model, a block of them copied right above itself (MIDAS, arXiv 2409.19044); `copy-top`: its top layers, on top.
+        /// of the model, a block of them copied right above itself (MIDAS, arXiv 2409.19044); `copy-top`: its top layers, on top.
         source: GrowSource = default(GrowSource::Next), FreeUntil(Controls);
 
         /// Steps after a growth within which the validation loss must be below its value before the growth again, else

@@ -1,4 +1,4 @@
-//! The sections of a config: the sections, in the order of documents, each with its [declaration](super::declare).
+//! The sections of a config, in the order of documents, each with its [declaration](super::declare).
 
 mod baseline;
 mod data;

@@ -66,8 +66,7 @@ section! {
         clip: f64 = default(1.0), FreeUntil(Controls), check from(0.0);
 
         /// Type in which matrix products are computed: `"f32"`, `"bf16"`, or `"auto"`, bf16 where the device has
-        /// products of bf16 (a
-        /// GPU, or a CPU with AMX or AVX512-BF16) and f32 elsewhere. Weights, sums and all else are f32; on GPUs,
+        /// products of bf16 (a GPU, or a CPU with AMX or AVX512-BF16) and f32 elsewhere. Weights, sums and all else are f32; on GPUs,
         /// activations are also bf16. A run resolves `"auto"` once, when it begins, and keeps the result when it is resumed.
         dtype: PrecisionChoice = default(PrecisionChoice::Auto), Free;
 

@@ -175,7 +175,7 @@ pub fn in_memory(bytes: &'static [u8], tally: &Arc<Tally>) -> Text {
 /// Opens a text whose name determines how it is packed, if at all; `tally` counts the bytes read from it.
 ///
 /// # Errors
-/// When it cannot be read, is not packed by its name, or is not a text in UTF-8.
+/// When it cannot be read, is not packed as its name implies, or is not a text in UTF-8.
 pub fn open(path: &Path, named: Packing, tally: &Arc<Tally>) -> Result<Text, CorpusError> {
     let read = |source| CorpusError::Read {
         path: path.into(),

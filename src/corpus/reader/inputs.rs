@@ -145,7 +145,7 @@ fn matching(path: &Path) -> Result<Vec<PathBuf>, glob::PatternError> {
 /// pattern does not mean them, unless the pattern has the dot.
 ///
 /// # Errors
-/// When there are no such entries, or texts and tokens are mixed.
+/// When no file matches, or texts and tokens are mixed.
 pub fn find(name: &str) -> Result<Found, CorpusError> {
     let path = &*exact::to_path(name);
     let mut found = if path.is_dir() {

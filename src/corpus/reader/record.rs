@@ -12,5 +12,5 @@ pub struct Record {
     pub fields: Map<String, Value>,
 }
 
-/// The rows of a file, in order; after an error there are not more.
+/// The rows of a file, in order; none follow an error.
 pub type Records = Box<dyn Iterator<Item = Result<Record, CorpusError>>>;

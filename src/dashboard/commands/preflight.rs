@@ -8,7 +8,7 @@ use crate::run::event::Phase;
 use crate::run::state::RunState;
 use crate::run::table;
 
-/// Checks a command that is about to be confirmed. `is_kept` is whether a checkpoint is on disk; without it, any may
+/// Checks a command that is about to be confirmed. `is_kept` returns whether a checkpoint is on disk; without it, any may
 /// be.
 ///
 /// # Errors

@@ -203,7 +203,7 @@ impl<'a> Home<'a> {
         None
     }
 
-    /// The run that is marked; `None` where there are not runs, and a preset is.
+    /// The marked run; `None` if a preset is marked because there are no runs.
     pub fn run(&self) -> Option<&Listed> {
         self.library.runs.get(self.selected)
     }

@@ -94,7 +94,7 @@ impl Layer for Leave {
     }
 
     fn opened(&self) -> Vec<Effect> {
-        // The config describes how long a question waits.
+        // The config sets how long a question waits.
         vec![Effect::LookAround]
     }
 

@@ -46,7 +46,7 @@ pub fn draw(
     frame.render_widget(Paragraph::new(shown).block(block), inside);
 }
 
-/// Describes in the lower edge of a panel that there is more below.
+/// Notes in the lower edge of a panel that there is more below.
 pub fn note_more(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     if area.width >= 40 {
         let note = Line::styled(" PgDn more ", scene.theme.key).right_aligned();

@@ -1,4 +1,4 @@
-//! The choices that plain lines offer: the choices of a decision with what each costs, and what ends a pause.
+//! What can be chosen, as plain lines offer it: a decision's choices with their costs, and what ends a pause.
 
 use super::place::{Answers, present_place};
 use crate::dashboard::costs::{Choice, Cost};

@@ -1,4 +1,4 @@
-//! Sets and restores a terminal's modes for a full screen: its modes, the alternate screen, stdin, the window's title.
+//! Sets and restores what a full screen takes of a terminal: its modes, the alternate screen, stdin, the window's title.
 
 use std::fs::File;
 use std::io::{self, Write};

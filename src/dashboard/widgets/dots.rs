@@ -96,7 +96,7 @@ impl Dots {
         }
     }
 
-    /// Draws the foremost layer of each cell; `plain` are the layers' characters where there are not dots.
+    /// Draws the foremost layer of each cell; `plain` are the layers' characters where there are no dots.
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, styles: &[Style], plain: &[char]) {
         for row in 0..self.cells.1 {
             for column in 0..self.cells.0 {

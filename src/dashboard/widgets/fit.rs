@@ -4,7 +4,7 @@ use super::trace::Point;
 
 /// A curve's first share, whose fall from a fresh start would flatten everything after it.
 const DESCENT: usize = 10;
-/// Share of the first descent that is shown, in ranges of what follows it.
+/// Height of the first descent that is shown, in ranges of what follows it.
 const SHOWN: f64 = 1.6;
 /// A value this many typical deviations away from its neighbours is a spike.
 const SPIKE: f64 = 8.0;
@@ -96,7 +96,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Counts the values of a trace outside the range: the column of each cut, and whether it is above.
+/// Returns where a trace leaves the range: the column of each cut, and whether it is above.
 pub fn cuts(points: &[Point], contains: impl Fn(f64) -> bool, high: f64) -> Vec<(usize, bool)> {
     let mut cuts: Vec<(usize, bool)> = Vec::new();
     let mut last: Option<(usize, bool)> = None;

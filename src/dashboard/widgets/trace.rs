@@ -37,7 +37,7 @@ pub struct Trace<'a> {
     pub stderr: Option<usize>,
     pub kind: Kind,
     pub style: Style,
-    /// Its character where there are not dots.
+    /// Its character where there are no dots.
     pub plain: char,
     /// Whether the y axis is fitted to it.
     pub fits: bool,

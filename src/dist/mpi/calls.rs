@@ -192,7 +192,7 @@ impl Library {
     /// Starts adding up `place` over the group, in place.
     ///
     /// # Errors
-    /// When the library refuses.
+    /// When the library refuses; requests that were started before are in `requests` all the same.
     pub fn sum(
         &self,
         group: Group,
@@ -220,7 +220,7 @@ impl Library {
     /// Starts copying `root`'s `place` to all ranks.
     ///
     /// # Errors
-    /// When the library refuses.
+    /// When the library refuses; requests that were started before are in `requests` all the same.
     pub fn broadcast(
         &self,
         group: Group,
@@ -248,7 +248,7 @@ impl Library {
     /// Starts completing `place`: numbers `parts[r]` come from rank r. Returns memory that must live as long as the requests.
     ///
     /// # Errors
-    /// When the library refuses.
+    /// When the library refuses; requests that were started before are in `requests` all the same.
     pub fn all_gather(
         &self,
         group: Group,

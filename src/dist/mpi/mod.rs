@@ -8,6 +8,7 @@
 mod board;
 mod calls;
 mod lend;
+mod reports;
 mod worker;
 
 use std::ops::Range;
@@ -21,25 +22,24 @@ use self::board::Board;
 use self::calls::{Group, Kind, Library, Place};
 use self::lend::Lent;
 use self::worker::{Ask, Memory, Worker};
-use super::launch::Launch;
-use super::peer::Peer;
+use super::launch::{Launch, Launcher};
+use super::messages::{self, HEAD, PART};
+use super::peer::{self, Peer};
 use super::{DistError, End, Ranks, Waited};
 use crate::threads;
 
 /// Time for all ranks to find each other.
 const MEET: Duration = Duration::from_secs(60);
 
-/// Default of `dist.timeout_s`, until the config is read.
+/// The limit of a wait until [`Ranks::set_timeout`] sets another.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Bytes of a description of a process on the wire.
 const PEER: usize = 512;
 
-/// Bytes of a first packet of an announcement, of which 8 say how long it is. Most fit.
-const PACKET: usize = 4096;
-
-/// Bytes that one rank adds to a gathering at a time.
-const SHARE: usize = 1 << 20;
+fn too_long() -> DistError {
+    DistError::Library("a message that does not fit into memory".into())
+}
 
 /// The ranks that a launcher of MPI has started.
 #[derive(Debug)]
@@ -89,19 +89,6 @@ impl Mpi {
             board,
             asks: Mutex::new(asks),
         })
-    }
-
-    /// This rank's number among those of its host.
-    pub fn local_rank(&self) -> usize {
-        let own = &self.peers[self.rank];
-        let before = &self.peers[..self.rank];
-        before.iter().filter(|peer| peer.is_near(own)).count()
-    }
-
-    /// The number of ranks of its host.
-    pub fn local_world(&self) -> usize {
-        let own = &self.peers[self.rank];
-        self.peers.iter().filter(|peer| peer.is_near(own)).count()
     }
 
     fn ask(&self, ask: Ask) -> Result<(), DistError> {
@@ -211,50 +198,40 @@ impl Ranks for Mpi {
     }
 
     fn announce(&self, message: &mut Vec<u8>) -> Result<(), DistError> {
-        let mut packet = vec![0; PACKET];
-        if self.rank == 0 {
-            packet[..8].copy_from_slice(&(message.len() as u64).to_le_bytes());
-            let first = message.len().min(PACKET - 8);
-            packet[8..8 + first].copy_from_slice(&message[..first]);
-        }
-        let packet = self.broadcast_bytes(packet, true)?;
-        let (length, first) = packet.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-        let too_long = |_| DistError::Library("a message that does not fit into memory".into());
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(too_long)?;
-        if self.rank != 0 {
-            *message = first[..length.min(first.len())].to_vec();
-        }
-        if length > first.len() {
+        let head = match self.rank {
+            0 => messages::head(message),
+            _ => vec![0; HEAD],
+        };
+        let head = self.broadcast_bytes(head, true)?;
+        let (mut read, rest) = messages::read_head(&head).ok_or_else(too_long)?;
+        if rest > 0 {
             let rest = match self.rank {
-                0 => message[first.len()..].to_vec(),
-                _ => vec![0; length - first.len()],
+                0 => message[message.len() - rest..].to_vec(),
+                _ => vec![0; rest],
             };
-            let rest = self.broadcast_bytes(rest, false)?;
-            if self.rank != 0 {
-                message.extend(rest);
-            }
+            read.extend(self.broadcast_bytes(rest, false)?);
+        }
+        if self.rank != 0 {
+            *message = read;
         }
         Ok(())
     }
 
     fn gather(&self, message: &[u8]) -> Result<Vec<Vec<u8>>, DistError> {
         let lengths = self.gather_equal(&(message.len() as u64).to_le_bytes())?;
-        let lengths = lengths.as_chunks::<8>().0.iter();
-        let lengths: Vec<usize> = lengths.map(|n| u64::from_le_bytes(*n) as usize).collect();
-        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let lengths = messages::lengths(&lengths).ok_or_else(too_long)?;
         let mut all = vec![Vec::new(); self.world()];
-        for from in (0..longest).step_by(SHARE) {
-            let share = |length: usize| length.saturating_sub(from).min(SHARE);
+        for (start, size) in messages::rounds(&lengths, PART) {
             let mut end = 0;
             let parts = lengths.iter().map(|length| {
                 let begin = end;
-                end += share(*length);
+                end += messages::within(*length, start, size).len();
                 begin..end
             });
             let parts: Vec<_> = parts.collect();
             let own = parts[self.rank].clone();
             let mut bytes = vec![0; end];
-            bytes[own.clone()].copy_from_slice(&message[from.min(message.len())..][..own.len()]);
+            bytes[own].copy_from_slice(&message[messages::within(message.len(), start, size)]);
             let table = parts.clone();
             let bytes = self.exchange_bytes(|done| Ask::AllGather {
                 memory: Memory::Bytes(bytes),
@@ -284,13 +261,7 @@ impl Ranks for Mpi {
     }
 
     fn hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> = Vec::new();
-        for peer in &self.peers {
-            if !hosts.contains(&peer.host) {
-                hosts.push(peer.host.clone());
-            }
-        }
-        hosts
+        peer::hosts(&self.peers)
     }
 
     fn sharing(&self) -> usize {
@@ -322,7 +293,7 @@ fn meet(launch: &Launch) -> Result<Met, String> {
     if world != launch.world {
         let (launcher, version) = (launch.launcher, library.version());
         let srun = match launch.launcher {
-            super::launch::Launcher::Slurm | super::launch::Launcher::Pmi => {
+            Launcher::Slurm | Launcher::Pmi => {
                 "; with srun, `srun --mpi=list` names what --mpi= can be, and pmix or pmi2 must be one that this library knows"
             }
             _ => "",

@@ -1,5 +1,5 @@
-//! The thread that owns the library: it starts what others ask for, lets it progress while they compute, reports about
-//! once a second, and finds out who is lost.
+//! The thread that owns the library: it starts what others ask for, lets it progress while they compute, [reports](super::reports)
+//! about once a second, and finds out who is lost.
 
 use std::ffi::c_void;
 use std::io::Write;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use super::calls::{Group, Kind, Library, Pending, Place};
 use super::lend::Lent;
-use crate::dist::health::{self, Beat, Health, Waits};
+use super::reports::Reports;
+use crate::dist::health::{Beat, Health, Waits};
 use crate::dist::peer::{Life, Peer};
 use crate::dist::{DistError, End};
 
@@ -77,67 +78,11 @@ struct Exchange {
     done: Option<Done>,
 }
 
-/// A report on its way from or to another rank. The library uses the bytes while a request is under way.
-#[derive(Debug)]
-struct Wire {
-    rank: usize,
-    bytes: Box<[u8; health::BYTES]>,
-    pending: Option<Pending>,
-    /// After an error it is not used again.
-    broken: bool,
-}
-
-impl Wire {
-    fn to(rank: usize) -> Self {
-        Self {
-            rank,
-            bytes: Box::new([0; health::BYTES]),
-            pending: None,
-            broken: false,
-        }
-    }
-
-    /// Reads what has come, and waits for more.
-    fn receive(&mut self, library: &Library, group: Group) -> Result<Vec<Beat>, String> {
-        let mut beats = Vec::new();
-        loop {
-            if let Some(pending) = &mut self.pending {
-                if !library.is_done(pending)? {
-                    return Ok(beats);
-                }
-                beats.push(Beat::decode(&self.bytes));
-            }
-            let place = self.place();
-            self.pending = Some(library.receive(group, place, self.rank)?);
-        }
-    }
-
-    /// Sends a report, unless the one before is still under way.
-    fn send(&mut self, library: &Library, group: Group, beat: &Beat) -> Result<(), String> {
-        if let Some(pending) = &mut self.pending
-            && !library.is_done(pending)?
-        {
-            return Ok(());
-        }
-        *self.bytes = beat.encode();
-        let place = self.place();
-        self.pending = Some(library.send(group, place, self.rank)?);
-        Ok(())
-    }
-
-    fn place(&mut self) -> Place {
-        let begin = self.bytes.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the boxed bytes stay where they are; they are read and written by this file only while no request is under
-        // way, and leaked with the worker if one remains at its end.
-        unsafe { Place::new(begin, health::BYTES, Kind::Bytes) }
-    }
-}
-
 /// Everything that the thread has.
 pub struct Worker {
     library: Library,
     data: Group,
-    reports: Group,
+    reports: Reports,
     board: Arc<Board>,
     asks: Receiver<Ask>,
     running: Vec<Exchange>,
@@ -145,9 +90,6 @@ pub struct Worker {
     own: Peer,
     leader: Peer,
     beat: Beat,
-    from: Vec<Wire>,
-    to: Vec<Wire>,
-    sent: Option<Instant>,
     glanced: Instant,
     /// Since when nothing has progressed.
     quiet: Instant,
@@ -168,21 +110,17 @@ impl Worker {
     ) -> Self {
         let now = Instant::now();
         let health = Health::new(data.rank, peers, now);
-        let wires = || health.ranks().map(Wire::to).collect();
         Self {
-            from: wires(),
-            to: wires(),
+            reports: Reports::new(reports, &health),
             health,
             library,
             own: peers[data.rank].clone(),
             leader: peers[0].clone(),
             data,
-            reports,
             board,
             asks,
             running: Vec::new(),
             beat: Beat::default(),
-            sent: None,
             glanced: now,
             quiet: now,
             failed: None,
@@ -199,7 +137,7 @@ impl Worker {
                 Ok(Ask::End { how, done }) => return self.end(how, &done),
                 Ok(ask) => {
                     self.quiet = now;
-                    // After a failure an ask is dropped, which its sender notices.
+                    // After a failure an ask is dropped: its sender sees its channel close, or, of a sum, the failure on the board.
                     if self.failed.is_none() && self.broken.is_none() {
                         let started = self.start(ask);
                         self.note(started);
@@ -373,40 +311,9 @@ impl Worker {
         }
     }
 
-    /// Receives and sends what is due. A rank that takes no more reports gets none.
-    ///
-    /// # Errors
-    /// The first one, after all other ranks have been served.
     fn report(&mut self, now: Instant) -> Result<(), DistError> {
-        let mut failed = None;
-        let mut note = |wire: &mut Wire, why: String| {
-            wire.broken = true;
-            failed.get_or_insert(DistError::Lost {
-                rank: wire.rank,
-                seen: why,
-            });
-        };
-        let (library, group) = (&self.library, self.reports);
-        for wire in self.from.iter_mut().filter(|wire| !wire.broken) {
-            match wire.receive(library, group) {
-                Ok(beats) => {
-                    for beat in beats {
-                        self.health.hear(wire.rank, beat, now);
-                    }
-                }
-                Err(why) => note(wire, why),
-            }
-        }
-        let since = self.sent.map(|sent| now.saturating_duration_since(sent));
-        if since.is_none_or(|since| since >= health::EVERY) {
-            self.sent = Some(now);
-            for wire in self.to.iter_mut().filter(|wire| !wire.broken) {
-                if let Err(why) = wire.send(library, group, &self.beat) {
-                    note(wire, why);
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
+        let (library, health) = (&self.library, &mut self.health);
+        self.reports.exchange(library, &self.beat, health, now)
     }
 
     /// Notes that the ranks cannot be used any more, and says so to those that hear this one.
@@ -425,7 +332,7 @@ impl Worker {
             std::mem::forget(exchange.memory);
             std::mem::forget(exchange.table);
         }
-        self.sent = None;
+        self.reports.hurry();
         let _ = self.report(now);
     }
 
@@ -437,10 +344,10 @@ impl Worker {
         let together = how == End::Together && self.meet();
         if together {
             let Self {
-                library, from, to, ..
+                library, reports, ..
             } = self;
             // Reports may be under way.
-            std::mem::forget((from, to));
+            std::mem::forget(reports);
             library.finish();
             let _ = done.send(Memory::None);
             return;
@@ -454,7 +361,7 @@ impl Worker {
             _ => self.outlive_leader(),
         }
         let _ = done.send(Memory::None);
-        std::mem::forget((self.from, self.to));
+        std::mem::forget(self.reports);
     }
 
     /// Waits until all ranks are at their end. False when one is lost before.
@@ -482,7 +389,7 @@ impl Worker {
     fn outlive_leader(&mut self) {
         let since = Instant::now();
         while since.elapsed() < LAST_WORDS && self.leader_writes() {
-            self.sent = None;
+            self.reports.hurry();
             let _ = self.report(Instant::now());
             std::thread::sleep(GLANCE);
         }

@@ -1,7 +1,7 @@
 //! The ranks of one run over NCCL: a GPU each.
 //!
 //! What NCCL is called for is `Nccl` (feature `cuda`); the rest is what can be checked without a GPU: where ranks meet
-//! ([`address`]), how messages are cut ([`messages`]), and what a rank sees of the others' machines ([`machines`]).
+//! ([`address`]), how messages are cut ([`messages`](super::messages)), and what a rank sees of the others' machines ([`machines`]).
 
 pub mod address;
 #[cfg(feature = "cuda")]
@@ -11,7 +11,6 @@ mod library;
 #[cfg(feature = "cuda")]
 mod limit;
 pub mod machines;
-pub mod messages;
 #[cfg(feature = "cuda")]
 mod ranks;
 #[cfg(feature = "cuda")]

@@ -18,8 +18,8 @@ use super::communicator::{Communicator, Place};
 use super::library::{self, Id};
 use super::limit::Limit;
 use super::machines::Process;
-use super::messages::{self, HEAD, PART};
 use super::waiting::{Patience, Watch};
+use crate::dist::messages::{self, HEAD, PART};
 use crate::dist::{DistError, End, Ranks, Waited};
 use crate::ops::cuda::address;
 

@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::driver::CudaEvent;
 use super::communicator::Communicator;
 use super::limit::Limit;
 use super::machines::{Process, named_in};
-use crate::dist::peer::Life;
+use crate::dist::peer::{self, Life};
 use crate::dist::{DistError, Ranks};
 
 /// A wait begins with looking all the time, for so long.
@@ -59,13 +59,7 @@ impl Watch {
 
     /// The names of the hosts, each once, in the order of their first rank.
     pub(super) fn hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> = Vec::new();
-        for process in &self.processes {
-            if !hosts.contains(&process.peer.host) {
-                hosts.push(process.peer.host.clone());
-            }
-        }
-        hosts
+        peer::hosts(self.processes.iter().map(|process| &process.peer))
     }
 
     /// The ranks on the cores of this one, itself included.

@@ -33,7 +33,7 @@ impl Group {
     }
 }
 
-/// Tokens of a pass on the CPU and on a GPU, unless the user is set otherwise.
+/// Tokens of a pass on the CPU and on a GPU by default.
 pub fn default_tokens(gpu: bool) -> usize {
     if gpu { 32_768 } else { 2048 }
 }

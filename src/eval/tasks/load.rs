@@ -10,7 +10,7 @@ use crate::eval::sources::{DataError, Places, Row, Rows, names, rows};
 /// Finds a task's files and turns each row into a document.
 ///
 /// # Errors
-/// When the files are not found or damaged, a row is not as the task needs it, or there are not documents.
+/// When the files are not found or damaged, a row is not as the task needs it, or documents are missing.
 pub fn load(
     places: &Places,
     data: &Path,

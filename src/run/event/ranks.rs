@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::foreign::{LONGEST_NAME, counted, cut, most};
 use super::kind::{DropOrder, Kind};
+use crate::text;
 
 /// Ranks of a run.
 pub(in crate::run) const MOST_RANKS: u64 = 1 << 10;
@@ -30,12 +31,11 @@ impl RankLayout {
             0 | 1 => String::new(),
             n => format!(" on {n} hosts"),
         };
-        let ranks = if self.world == 1 { "rank" } else { "ranks" };
         let launcher = match self.launcher.as_str() {
             "" => String::new(),
             name => format!(" ({name})"),
         };
-        format!("{} {ranks}{hosts}{launcher}", self.world)
+        format!("{}{hosts}{launcher}", text::plural(self.world, "rank"))
     }
 
     /// Truncates texts that are too long for a screen.

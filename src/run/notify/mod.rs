@@ -18,7 +18,7 @@ use crate::text;
 /// Bytes of a notice's text.
 const LONGEST: usize = 300;
 
-/// Notifies an operator of events.
+/// An event that an operator is notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Occasion {

@@ -10,7 +10,7 @@ pub fn extend(all: &mut Value, state: &RunState) {
         return;
     };
     let mut ranks = json!({ "world": world });
-    if let Some(layout) = state.info.as_ref().and_then(|info| info.ranks.as_ref()) {
+    if let Some(layout) = state.layout() {
         ranks["launcher"] = json!(layout.launcher);
         ranks["hosts"] = json!(layout.hosts);
     }
@@ -29,8 +29,9 @@ pub fn lines(state: &RunState) -> Vec<(&'static str, String)> {
     let Some(world) = state.world() else {
         return Vec::new();
     };
-    let layout = state.info.as_ref().and_then(|info| info.ranks.as_ref());
-    let words = layout.map_or_else(|| format!("{world} ranks"), |layout| layout.words());
+    let words = state
+        .layout()
+        .map_or_else(|| format!("{world} ranks"), |layout| layout.words());
     let mut lines = vec![("ranks", words)];
     if let Some(times) = state.rank_times() {
         lines.push(("", times.words()));

@@ -107,7 +107,7 @@ impl RunState {
         let from = evals.partition_point(|e| e.seq < phase.began_seq);
         let to = evals.partition_point(|e| e.seq < end);
         let mut course = phase.course.clone();
-        // A control goes through several rounds' schedules, which its config alone does not report it.
+        // A control goes through several rounds' schedules, which its config alone does not have.
         let is_control = !matches!(phase.phase, Phase::Reference | Phase::Round(_));
         if let (None, Some(Some(config)), false) =
             (course.schedule(), self.configured.get(), is_control)

@@ -1,7 +1,7 @@
 //! What the ranks of a run did per step: the latest times, and their curves.
 
 use super::RunState;
-use crate::run::event::{Event, RankTimes};
+use crate::run::event::{Event, RankLayout, RankTimes};
 use crate::run::series::pyramid::MOST_COLUMNS;
 
 /// The curve of the exchange in [`Branch::times`](super::Branch::times).
@@ -41,10 +41,14 @@ impl RunState {
         self.ranks = Some(times.clone());
     }
 
+    /// Returns how the run's ranks are laid out, where it began with several.
+    pub fn layout(&self) -> Option<&RankLayout> {
+        self.info.as_ref()?.ranks.as_ref()
+    }
+
     /// Returns the number of ranks that train the run, as far as it is known to be more than one.
     pub fn world(&self) -> Option<usize> {
-        let planned = self.info.as_ref().and_then(|info| info.ranks.as_ref());
-        let world = planned.map(|ranks| ranks.world);
+        let world = self.layout().map(|ranks| ranks.world);
         world
             .or_else(|| self.ranks.as_ref().map(|r| r.world))
             .filter(|&n| n > 1)

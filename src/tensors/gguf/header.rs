@@ -16,7 +16,7 @@ const KEY_BYTES: usize = 4 + 4 + 1;
 const TENSOR_BYTES: usize = 4 + 4 + 4 + 8;
 /// Most keys, and most tensors: room for them is made before they are read.
 const MOST: usize = 1 << 20;
-/// Describes into how many files a model was split.
+/// The key with the number of files that a model was split into.
 const SPLIT_KEY: &str = "split.count";
 
 /// The header before the data.

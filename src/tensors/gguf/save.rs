@@ -11,7 +11,7 @@ use crate::tensors::{DType, TensorError};
 const VERSION: u32 = 3;
 /// ggml keeps names in 64 bytes, the last of which is zero.
 const LONGEST_NAME: usize = 63;
-/// Describes readers which edition of ggml's blocks these are.
+/// The key with the edition of ggml's blocks.
 const QUANTIZATION_KEY: &str = "general.quantization_version";
 const QUANTIZATION: u32 = 2;
 

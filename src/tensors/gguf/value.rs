@@ -105,7 +105,7 @@ impl Array {
         }
     }
 
-    /// Whether there are no such entries.
+    /// Whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -6,7 +6,7 @@ use crate::dist::{DistError, Ranks};
 
 /// Bytes of a bucket, as PyTorch's DistributedDataParallel has it (`bucket_cap_mb`): large enough that an exchange's start costs
 /// little, small enough that the first begins soon. Buckets are whole layers and may be larger.
-const BUCKET: usize = 25 << 20;
+pub const BUCKET: usize = 25 << 20;
 
 /// Set to `off`, gradients are summed at once after the backward pass, to measure what the overlap gains.
 const SWITCH: &str = "HEIRLOOM_BUCKETS";

@@ -92,7 +92,7 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
 fn ranks(scene: &Scene<'_>) -> Vec<Figure> {
     let run = scene.run;
     let mut all = Figures(scene, Vec::new());
-    let layout = run.info.as_ref().and_then(|info| info.ranks.as_ref());
+    let layout = run.layout();
     if let Some(layout) = layout.filter(|_| run.world().is_some()) {
         all.push("ranks", INFO, &layout.words(), scene.theme.plain);
     }

@@ -140,7 +140,7 @@ fn style(scene: &Scene<'_>, times: &RankTimes, rank: usize) -> Style {
 
 /// ` 8 ranks (mpi) · per step: compute, wait · slowest 5 (+12 %) · exchange 30 ms `, from the most important on.
 fn title(scene: &Scene<'_>, times: &RankTimes, width: usize) -> String {
-    let layout = scene.run.info.as_ref().and_then(|i| i.ranks.as_ref());
+    let layout = scene.run.layout();
     let name = layout.map_or_else(|| format!("{} ranks", times.world), |l| l.words());
     let (_, across, down) = cells(times.world, width.saturating_sub(2));
     let part = match across * down.min(ROWS) < times.world {
