@@ -92,8 +92,8 @@ fn storage_dtype(storage: &CpuStorage) -> DType {
     }
 }
 
-/// Lends `D` destinations and `S` sources to `f`. A destination must not share storage with any other operand:
-/// candle's lock would be waited for forever, so that is checked first.
+/// Lends `D` destinations and `S` sources to `f`. A destination must not share storage with any other operand, because candle's lock would
+/// then never be granted; this is checked first.
 pub fn slices<const D: usize, const S: usize, R>(
     dst: [&Tensor; D],
     src: [&Tensor; S],

@@ -1,10 +1,10 @@
 //! Whether a gradient replaces the values of its destination or is added to them.
 
-/// What a gradient does to the values of its destination.
+/// Selects how a gradient is written to its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accumulation {
-    /// Replaces them, as the first pass of a step may: nothing need be zeroed before.
+    /// Replaces the values. The first pass of a step may do so, which saves zeroing them before.
     Write,
-    /// Is added to them.
+    /// Adds to the values.
     Add,
 }

@@ -1,4 +1,5 @@
-//! Which algorithm multiplies what: chosen once by timing, and kept, so that the same products have the same bits from then on.
+//! Chooses the algorithm of each matrix product once, by timing, and keeps the choice, so that the same products have the same bits from
+//! then on.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ pub type Algorithm = [u64; 8];
 /// The first line of a file of choices.
 const HEAD: &str = "heirloom algorithms 1";
 
-/// Share of the time of the library's own first choice that another algorithm must stay below: what timing cannot tell apart
-/// should not depend on it.
+/// Share of the time of the library's own first choice that another algorithm must stay below: differences within the noise of the timing
+/// should not decide.
 const MARGIN: f64 = 0.98;
 
 /// A product on a card with a library.
@@ -21,7 +22,7 @@ type Product = (String, String);
 #[derive(Debug, Default)]
 pub struct Choices {
     known: BTreeMap<Product, Algorithm>,
-    /// Whether there are choices that were not taken from a file, nor given to one.
+    /// Whether there are choices that did not come from a file and have not been written to one.
     changed: bool,
 }
 
@@ -86,7 +87,7 @@ impl Choices {
             let Some(seconds) = time(candidate).filter(|seconds| seconds.is_finite()) else {
                 continue;
             };
-            // The first one sets the time to beat by the margin; among those that do, the fastest counts.
+            // The library's own first choice must be beaten by the margin; of those that beat it, the fastest is taken.
             let limit = if i == 0 { MARGIN } else { 1.0 };
             match best {
                 Some((_, to_beat)) if seconds >= to_beat => {}
@@ -100,7 +101,7 @@ impl Choices {
     }
 }
 
-/// Without the characters that separate fields and lines.
+/// Removes the characters that separate fields and lines.
 fn one_field(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
@@ -151,7 +152,7 @@ mod tests {
         let seconds = [Some(5.0), Some(3.0), Some(2.0), Some(4.0)];
         assert_eq!(choose(&mut choices, "a", &seconds), Some(2));
         assert!(choices.news().is_some());
-        // Known now, whatever time would say.
+        // Known now, so that times have no influence.
         assert_eq!(choose(&mut choices, "a", &[Some(0.1); 3]), Some(2));
         assert_eq!(choices.news(), None);
         assert_eq!(choose(&mut choices, "b", &[Some(0.1); 3]), Some(0));

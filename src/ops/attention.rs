@@ -1,4 +1,4 @@
-//! Attention of many heads over queries, keys and values side by side, and what turns them by their positions.
+//! Multi-head attention on queries, keys and values that lie side by side in one tensor, and their rotary positions.
 
 use candle_core::{Result, Tensor};
 

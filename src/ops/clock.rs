@@ -44,8 +44,8 @@ impl Part {
 /// Whether every op of a GPU is waited for, so that its time is known.
 static WAIT: AtomicBool = AtomicBool::new(false);
 
-/// From now on waits for every op of a GPU, or no longer. A GPU works on while the CPU queues more: without waiting, only
-/// the queueing is timed; with it, the GPU idles between ops.
+/// Sets whether every op of a GPU is waited for. A GPU works while the CPU queues more: without waiting, only the queueing is timed; with
+/// it, the GPU idles between ops.
 pub fn wait_for_gpu(wait: bool) {
     WAIT.store(wait, Ordering::Relaxed);
 }

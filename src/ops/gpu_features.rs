@@ -1,4 +1,4 @@
-//! Ways of computing a step on a GPU that are off until they have been seen to be right and faster on one. The variable
+//! Ways of computing a step on a GPU that are off by default, until a GPU has shown that they are correct and faster. The variable
 //! `HEIRLOOM_GPU` names those to be used; `docs/gpu.md` has their effects.
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! How weights of linear layers lie in memory.
+//! The layouts of linear layers' weights in memory.
 
 use candle_core::{Result, Tensor};
 

@@ -35,7 +35,8 @@ impl Memory {
     }
 }
 
-/// The type of logits in training with bf16 that a setting names: bf16 unless it says f32. `None` when it is not a type.
+/// Returns the type of logits in training with bf16 that a setting names: bf16 when the setting is absent or empty. `None` when it names
+/// neither `bf16` nor `f32`.
 pub fn chosen(setting: Option<String>) -> Option<DType> {
     match setting.as_deref() {
         None | Some("" | "bf16") => Some(DType::BF16),

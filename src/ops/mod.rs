@@ -1,17 +1,15 @@
 //! Fused operations with their backward passes, over candle tensors.
 //!
-//! Each op is a plain function over slices in [`cpu`] behind one function here that borrows the tensors' storage
-//! through candle's in-place mechanism. With the feature `cuda`, ops on tensors of a GPU go to `cuda` instead, which
-//! stands next to it. Destinations are preallocated; nothing here allocates tensors, and nothing is copied between
-//! devices in silence.
+//! Each op is a plain function over slices in [`cpu`] behind one function here that borrows the tensors' storage through candle's in-place
+//! mechanism. With the feature `cuda`, ops on tensors of a GPU go to `cuda` instead, which stands next to it. Destinations are
+//! preallocated; nothing here allocates tensors, and nothing is copied between devices in silence.
 //!
-//! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and
-//! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V,
-//! C]`. On the CPU everything is f32 but for the operands of products in [`Precision::Bf16`]; on a GPU, activations are of the type of
-//! their tensors. Reductions have a fixed order: results repeat bit for bit for the same thread count on the same kind
-//! of CPU, and on the same kind of GPU with the same libraries.
+//! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and value heads of size D, V the padded vocabulary.
+//! Linear weights have the [`Layout`] that is passed with them, the embedding is `[V, C]`. On the CPU everything is f32 except the operands
+//! of products in [`Precision::Bf16`]; on a GPU, activations are of the type of their tensors. Reductions have a fixed order: results
+//! repeat bit for bit for the same thread count on the same kind of CPU, and on the same kind of GPU with the same libraries.
 //!
-//! This room knows no model, no file and no run.
+//! This folder does not depend on models, files or runs.
 
 /// Does an op on the GPU, and returns, when its tensors lie there.
 #[cfg(feature = "cuda")]

@@ -1,5 +1,5 @@
-//! Compares the tensors that a GPU's kernel is handed with what it will touch: the place, the type and the number of
-//! elements of each. Kernels get bare addresses, so that nothing else would notice an operand that is too small.
+//! Compares the tensors that a GPU's kernel receives with what it will access: the device, the type and the number of elements of each.
+//! Kernels get bare addresses, so that an operand that is too small would otherwise go unnoticed.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 

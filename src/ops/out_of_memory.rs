@@ -17,7 +17,7 @@ pub enum OutOfMemory {
 
 impl From<OutOfMemory> for Error {
     fn from(error: OutOfMemory) -> Self {
-        // The one of candle's kinds that keeps an error's type and adds no words.
+        // The only kind of candle's errors that keeps an error's type and adds no text.
         Self::Cuda(Box::new(error))
     }
 }
@@ -60,7 +60,7 @@ impl Zero for f32 {}
 impl Zero for u32 {}
 impl Zero for half::bf16 {}
 
-/// `n` zeros. (`vec!` ends the process where memory cannot be had.)
+/// Returns `n` zeros. (`vec!` would end the process when memory is not available.)
 pub fn zeros<T: Zero>(n: usize) -> Result<Vec<T>> {
     let full = || OutOfMemory::Machine {
         bytes: n.saturating_mul(size_of::<T>()),

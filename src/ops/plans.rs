@@ -1,5 +1,5 @@
-//! How products of cuBLASLt are planned: what a plan depends on, and what is remembered of those that cannot be made. Plain
-//! arithmetic, without the library itself.
+//! Planning of cuBLASLt's products: the properties that a plan depends on, and a memory of those that cannot be made. Plain arithmetic,
+//! without the library itself.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -157,7 +157,7 @@ mod tests {
         assert!(plans.get_or_make(1, || Ok(None)).unwrap().is_none());
         let again = plans.get_or_make(1, || bail!("asked twice"));
         assert!(again.unwrap().is_none());
-        // An error is not an answer: it is asked again.
+        // An error is not remembered: the next call makes the plan.
         assert!(plans.get_or_make(2, || bail!("the GPU is full")).is_err());
         assert_eq!(
             plans.get_or_make(2, || Ok(Some(7))).unwrap().copied(),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What matrix products are computed with. Sums are in f32 either way, and on the CPU so is everything else; on a GPU, activations
-/// and their gradients are of the operands' type.
+/// The precision of the operands of matrix products. Sums are in f32 either way, and on the CPU so is everything else; on a GPU,
+/// activations and their gradients are of the operands' type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Precision {
     /// Operands as they are.

@@ -1,4 +1,4 @@
-//! The precision that is asked for, what a device offers, and what follows.
+//! The precision that is asked for, the products that a device offers, and the precision that follows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -156,7 +156,7 @@ mod tests {
                 (precision, reason),
                 "{asked} where there is {offered:?}"
             );
-            // What is resolved stays what it is, wherever it is resolved again.
+            // Resolving a resolved precision again does not change it.
             let kept = PrecisionChoice::from(precision);
             for other in [Gpu, Amx, Avx512, Emulated] {
                 assert_eq!(kept.resolve(other).precision, precision);

@@ -23,14 +23,13 @@ pub struct Recording {
 enum Stage {
     #[default]
     New,
-    /// Kernels are loaded, products planned, and scratch memory is as large as the work needs: nothing of this may happen while
-    /// it is recorded.
+    /// Kernels are loaded, products planned, and scratch memory is as large as the work needs. None of this may happen during a recording.
     Ready,
     Recorded(cuda::graph::Graph),
 }
 
 impl Recording {
-    /// Whether work that is queued again on this device is replayed, without a call of what describes it.
+    /// Whether work that is queued again on this device is replayed, without calling the function that describes it.
     pub fn replays(device: &Device) -> bool {
         #[cfg(feature = "cuda")]
         if device.is_cuda() && GpuFeature::Graph.is_on() && !clock::waits_for_gpu() {
@@ -40,8 +39,8 @@ impl Recording {
         false
     }
 
-    /// Queues what `f` queues, which must be the same at each call: the same ops on the same tensors with the same numbers. What
-    /// `f` does on the host may be left out.
+    /// Queues what `f` queues, which must be the same at each call: the same ops on the same tensors with the same numbers. `f` may not be
+    /// called at all, so it must not have other effects on the host.
     ///
     /// # Errors
     /// When `f` fails, or waits for the device or allocates on it.

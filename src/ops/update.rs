@@ -138,8 +138,8 @@ pub fn zero(x: &Tensor) -> Result<()> {
 }
 
 impl Accumulation {
-    /// The treatment, in the first pass of a step, of the gradients of all weights, which lie in `flat`: they are
-    /// zeroed where that pass adds to them.
+    /// Prepares the gradients of all weights, which lie in `flat`, for the first pass of a step, and returns how that pass writes them.
+    /// They are zeroed where the pass adds to them.
     ///
     /// # Errors
     /// When the device cannot be written.

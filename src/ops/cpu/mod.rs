@@ -67,7 +67,7 @@ const ROWS_PER_TASK: usize = 32;
 /// Elements that one task handles in element-wise loops.
 const ELEMENTS_PER_TASK: usize = 16 * 1024;
 
-/// A pointer that may go to other threads; whoever uses it sees to it that they write different places.
+/// A pointer that may be sent to other threads. Every use must make sure that threads write to different places.
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
 

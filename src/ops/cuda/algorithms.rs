@@ -12,10 +12,10 @@ use super::driver_error::driver;
 use super::gpu::Gpu;
 use crate::ops::algorithms::{Algorithm, choices};
 
-/// How many of the library's choices are timed.
+/// Number of the library's choices that are timed.
 const CANDIDATES: usize = 8;
 
-/// The time of an algorithm is the least of so many rounds, of so many runs each. One run comes first.
+/// The time of an algorithm is the least of this many rounds, each of [`RUNS`] runs. One run before them is not timed.
 const ROUNDS: usize = 3;
 const RUNS: usize = 4;
 
@@ -30,7 +30,7 @@ pub unsafe fn first_choices(
 ) -> std::result::Result<Vec<Algorithm>, lt::CublasError> {
     let mut found = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit(); CANDIDATES];
     let mut count = 0;
-    // SAFETY: as the caller says; the array has room for as many results as are asked for.
+    // SAFETY: as the caller guarantees; the array has room for as many results as are asked for.
     unsafe {
         sys::cublasLtMatmulAlgoGetHeuristic(
             handle,
@@ -55,14 +55,14 @@ pub unsafe fn first_choices(
     Ok(usable.map(|one| one.algo.data).collect())
 }
 
-/// Whether the library takes an algorithm for a product, with the workspace there is.
+/// Whether the library accepts an algorithm for a product, with the workspace that it gets.
 ///
 /// # Safety
 /// The descriptions in `plan` must live.
 unsafe fn is_usable(handle: sys::cublasLtHandle_t, plan: &Plan, algorithm: &Algorithm) -> bool {
     let algorithm = sys::cublasLtMatmulAlgo_t { data: *algorithm };
     let mut needs = MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit();
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     let status = unsafe {
         sys::cublasLtMatmulAlgoCheck(
             handle,
@@ -82,9 +82,9 @@ unsafe fn is_usable(handle: sys::cublasLtHandle_t, plan: &Plan, algorithm: &Algo
     unsafe { needs.assume_init() }.workspaceSize <= WORKSPACE
 }
 
-/// Returns the algorithm for a product: the known one, or the fastest of `candidates`. `run` queues the product with an algorithm, with
-/// its output, `bytes` long, at an address; it fails for algorithms that cannot be used. `None` when none can be timed, as
-/// where memory for another output is lacking.
+/// Returns the algorithm for a product: the known one, or the fastest of `candidates`. `run` queues the product with an algorithm, and
+/// writes its output of `bytes` bytes to an address; it fails for algorithms that cannot be used. Returns `None` when none can be timed,
+/// for example because memory for a second output is lacking.
 ///
 /// # Safety
 /// The descriptions in `plan` must live.
@@ -97,8 +97,8 @@ pub unsafe fn fastest(
     bytes: usize,
     run: impl Fn(&Algorithm, Address) -> bool,
 ) -> Result<Option<Algorithm>> {
-    // The product's own output keeps its values: what is added to it must find them.
-    // SAFETY: a product writes it before anything reads it.
+    // Timed runs write to memory of their own: the product's output may hold values that it is added to.
+    // SAFETY: a product writes the memory before anything reads it.
     let Ok(room) = (unsafe { gpu.stream.alloc::<u8>(bytes) }) else {
         return Ok(None);
     };
@@ -109,7 +109,7 @@ pub unsafe fn fastest(
         "{name}, {} multiprocessors, cuBLASLt {version}",
         gpu.processors
     );
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     let usable = |algorithm: &Algorithm| unsafe { is_usable(handle, plan, algorithm) };
     let time = |algorithm: &Algorithm| seconds(gpu, || run(algorithm, out));
     Ok(choices().choose(&library, product, candidates, usable, time))
@@ -121,14 +121,14 @@ fn version() -> usize {
     unsafe { sys::cublasLtGetVersion() }
 }
 
-/// The library of products with its version, for people: 130100 is 13.1.0, 120805 is 12.8.5.
+/// The library of products with its version in readable form: 130100 is 13.1.0, 120805 is 12.8.5.
 pub fn library() -> String {
     let number = version();
     let (major, minor, patch) = (number / 10_000, number / 100 % 100, number % 100);
     format!("cuBLASLt {major}.{minor}.{patch}")
 }
 
-/// Seconds of what `run` queues; `None` when it fails.
+/// Seconds that a run of what `run` queues takes; `None` when it fails.
 fn seconds(gpu: &Gpu, run: impl Fn() -> bool) -> Option<f64> {
     let event = || {
         let timed = driver_sys::CUevent_flags::CU_EVENT_DEFAULT;

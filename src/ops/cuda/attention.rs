@@ -73,14 +73,14 @@ fn tensor_cores(gpu: &Gpu, s: AttentionShape, operands: &[&Tensor]) -> Result<Op
     Ok(TensorCores::choose(s.head_size, &addresses, gpu.hopper))
 }
 
-/// The name of the kernel that makes the forward pass of these operands, to be checked.
+/// Returns the name of the kernel that makes the forward pass of these operands, for tests.
 pub fn kernel(out: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<String> {
     let chosen = tensor_cores(&*Gpu::of(qkv)?, s, &[out, qkv])?;
     let plain = format!("attention_plain_{}", suffix(qkv)?);
     Ok(chosen.map_or(plain, |chosen| chosen.forward().name))
 }
 
-/// What padded kernels take besides: the heads' size and the pieces in which they are copied.
+/// Adds the arguments that only padded kernels take: the heads' size and the size of the pieces in which they are copied.
 fn padding(args: &mut Vec<Arg>, chosen: TensorCores, s: AttentionShape) -> Result<()> {
     if let Some(bytes) = chosen.pieces {
         args.extend([Arg::Int(int(s.head_size)?), Arg::Int(int(bytes)?)]);

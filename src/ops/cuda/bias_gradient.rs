@@ -21,7 +21,7 @@ pub unsafe fn queue(
     db: Address,
     n: usize,
 ) -> Result<bool> {
-    // cuBLASLt replaces what was there.
+    // cuBLASLt replaces the values, so a sum to be added goes to scratch memory first.
     let sums = match how {
         Accumulation::Write => db,
         Accumulation::Add => gpu.scratch(size_of::<f32>() * n)?,
@@ -30,7 +30,7 @@ pub unsafe fn queue(
         Layout::InOut => Epilogue::SumsOfB(sums),
         Layout::OutIn => Epilogue::SumsOfA(sums),
     };
-    // SAFETY: as the caller says; the scratch memory has n values, and is read before it is used again.
+    // SAFETY: as the caller guarantees; the scratch memory has n values, and is read before it is used again.
     unsafe {
         if !(Matmul { then, ..product }).try_queue(gpu)? {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! What is kept of cuBLASLt: its handle, its workspace and the plans made so far.
+//! cuBLASLt's handle, its workspace and the plans made so far, which are kept between products.
 
 use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
@@ -7,10 +7,10 @@ use candle_core::{Error, Result};
 use super::driver_error::driver;
 use crate::ops::plans::{Key, Plans};
 
-/// Memory that a product may use besides its operands: what NVIDIA advises for Hopper GPUs.
+/// Bytes of memory that a product may use besides its operands: NVIDIA's advice for Hopper GPUs.
 pub const WORKSPACE: usize = 32 << 20;
 
-/// What cuBLASLt needs to do a product, found once.
+/// The descriptions and the algorithm of a product, made once and used for all products like it.
 pub struct Plan {
     pub(super) desc: sys::cublasLtMatmulDesc_t,
     pub(super) a: sys::cublasLtMatrixLayout_t,
@@ -21,7 +21,7 @@ pub struct Plan {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        // SAFETY: made for this plan, which nothing uses any more. What a failed release leaves behind is some bytes.
+        // SAFETY: made for this plan, which is not used any more. A failed release leaks only a few bytes.
         unsafe {
             let _ = lt::destroy_matmul_desc(self.desc);
             for layout in [self.a, self.b, self.out] {
@@ -41,7 +41,7 @@ pub struct CublasLt {
 // SAFETY: the handle and the descriptions are used under a lock, by one thread at a time.
 unsafe impl Send for CublasLt {}
 
-/// Whether cuBLASLt has no algorithm for what was asked, rather than failing at it.
+/// Whether the error reports that cuBLASLt has no algorithm for the product, rather than a failure.
 pub fn is_unsupported(e: &lt::CublasError) -> bool {
     e.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED
 }

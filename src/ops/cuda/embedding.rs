@@ -1,4 +1,4 @@
-//! Token and position embeddings. An id outside the vocabulary gives a loss that is no number.
+//! Token and position embeddings. An id outside the vocabulary gives a loss of NaN.
 
 use candle_core::{Result, Tensor};
 

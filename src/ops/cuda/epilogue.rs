@@ -1,16 +1,16 @@
-//! Epilogues: what cuBLASLt does with a product before it writes it.
+//! Epilogues: operations that cuBLASLt applies to a product before it writes it.
 
 use candle_core::cuda_backend::cudarc::cublaslt::sys;
 
 use super::Address;
 
-/// What is done with a product before it is written.
+/// An operation on a product before it is written.
 #[derive(Debug, Clone, Copy)]
 pub enum Epilogue {
     Nothing,
     /// `+ bias[N]`, in the output's type.
     Bias(Address),
-    /// The tanh-approximated GELU; what it is taken of, `+ bias[N]`, goes to `pre`, which lies as the output does.
+    /// The tanh-approximated GELU of the product `+ bias[N]`. Its argument is written to `pre`, which has the layout of the output.
     Gelu {
         bias: Option<Address>,
         pre: Address,
@@ -19,9 +19,9 @@ pub enum Epilogue {
     GeluSlope {
         pre: Address,
     },
-    /// Nothing; the sums over K of `a`, one for each of M, go to this address, in the output's type.
+    /// The product is unchanged. The sums of `a` over K, one for each of M, are written to this address, in the output's type.
     SumsOfA(Address),
-    /// Likewise of `b`, one for each of N.
+    /// The same for the sums of `b`, one for each of N.
     SumsOfB(Address),
 }
 

@@ -44,7 +44,7 @@ impl Operand {
         }
     }
 
-    /// Without its first `n` rows.
+    /// Returns the operand without its first `n` rows.
     pub fn skip(self, n: usize) -> Self {
         let bytes = n * self.stride * self.dtype.size_in_bytes();
         Self {
@@ -54,12 +54,12 @@ impl Operand {
     }
 }
 
-/// What a product is added to.
+/// The values that a product is added to.
 #[derive(Debug, Clone, Copy)]
 pub enum Accumulate {
     Nothing,
     Out,
-    /// A matrix that lies as the output does.
+    /// Another matrix with the layout of the output.
     Other(Address),
 }
 
@@ -72,7 +72,7 @@ impl From<Accumulation> for Accumulate {
     }
 }
 
-/// `out[M, N] = a[M, K] b[K, N] (+ onto)`, and then what [`Epilogue`] says.
+/// `out[M, N] = a[M, K] b[K, N] (+ onto)`, followed by the [`Epilogue`].
 #[derive(Debug, Clone, Copy)]
 pub struct Matmul {
     pub m: usize,
@@ -86,8 +86,8 @@ pub struct Matmul {
     pub then: Epilogue,
 }
 
-/// Whether biases and GELUs are computed after products, by kernels of their own: `HEIRLOOM_EPILOGUES=apart`. So a card whose
-/// cuBLASLt has the fused ones can check the way of those where it lacks them.
+/// Whether biases and GELUs are computed after products, by kernels of their own (`HEIRLOOM_EPILOGUES=apart`). With this setting, a card
+/// whose cuBLASLt has the fused algorithms can test the fallback for cards whose cuBLASLt lacks them.
 fn apart() -> bool {
     static APART: OnceLock<bool> = OnceLock::new();
     *APART.get_or_init(|| std::env::var_os("HEIRLOOM_EPILOGUES").is_some_and(|v| v == "apart"))
@@ -122,9 +122,9 @@ impl Matmul {
     /// Queues the product.
     ///
     /// # Safety
-    /// The operands must have the sizes told, and the output must overlap with none but itself.
+    /// The operands must have the given sizes, and the output must not overlap with another operand.
     pub unsafe fn queue(self, gpu: &Gpu) -> Result<()> {
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         match unsafe { self.try_queue(gpu) }? {
             true => Ok(()),
             false => bail!(
@@ -158,12 +158,12 @@ impl Matmul {
             plans,
         } = &mut *products;
         let workspace = workspace.device_ptr(&gpu.stream).0;
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         let make = || unsafe { self.plan(gpu, *handle, workspace) };
         let Some(plan) = plans.get_or_make(self.key(), make)? else {
             return Ok(false);
         };
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         let done = unsafe {
             self.point(plan.desc)?;
             self.multiply(
@@ -176,7 +176,7 @@ impl Matmul {
         };
         match done {
             Ok(()) => Ok(true),
-            // An algorithm was offered that does not take the operands: the next call asks no more.
+            // The library offered an algorithm and then refused the operands: later calls do not ask it again.
             Err(e) if is_unsupported(&e) => {
                 plans.give_up(self.key());
                 Ok(false)
@@ -233,7 +233,7 @@ impl Matmul {
         }
     }
 
-    /// Tells where the bias and the GELU's operand lie.
+    /// Sets the addresses of the bias and of the GELU's operand.
     ///
     /// # Safety
     /// The description must live.
@@ -321,7 +321,7 @@ impl Matmul {
             let bytes = self.m * self.out.stride * self.out.dtype.size_in_bytes();
             let run = |algorithm: &Algorithm, out| {
                 let algorithm = sys::cublasLtMatmulAlgo_t { data: *algorithm };
-                // SAFETY: as the caller says; there are `bytes` at `out`.
+                // SAFETY: as the caller guarantees; there are `bytes` at `out`.
                 unsafe { self.multiply(gpu, (handle, workspace), &plan, &algorithm, out) }.is_ok()
             };
             let product = format!("{:?}", self.key());
@@ -390,7 +390,7 @@ use sys::cublasLtMatmulDescAttributes_t as Attribute;
 /// # Safety
 /// The attribute must be of type `T`.
 unsafe fn set<T>(desc: sys::cublasLtMatmulDesc_t, attribute: Attribute, value: &T) -> Result<()> {
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     unsafe {
         lt::set_matmul_desc_attribute(
             desc,

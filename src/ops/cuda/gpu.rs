@@ -1,4 +1,4 @@
-//! What is kept per GPU: the stream, the loaded kernels, cuBLASLt, scratch memory.
+//! State of a GPU that is kept between ops: the stream, the loaded kernels, cuBLASLt, scratch memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -103,7 +103,7 @@ impl Gpu {
             attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
-        // So that the general kernels can be checked and timed on a Hopper GPU, too.
+        // `HEIRLOOM_ATTENTION=mma` selects the general kernels, so that they can be checked and timed on a Hopper GPU.
         let general = std::env::var_os("HEIRLOOM_ATTENTION").is_some_and(|v| v == "mma");
         let hopper = capability == (9, 0) && !general;
         let files = FILES.iter().chain(hopper.then_some(&HOPPER));
@@ -163,7 +163,7 @@ impl Gpu {
             block_dim: shape.block,
             shared_mem_bytes: shape.shared,
         };
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         unsafe { launch.launch(config) }.map_err(driver)?;
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Gpu {
         // SAFETY: the bytes of values that are plain numbers, or structures of such without gaps.
         let bytes =
             unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         if unsafe { lock(&self.staging).upload(to, bytes) }? {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl Gpu {
     /// `from` must hold as many values of this type.
     pub unsafe fn download<T>(&self, into: &mut [T], from: Address) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(driver)?;
-        // SAFETY: as the caller says; waited for before `into` is used.
+        // SAFETY: as the caller guarantees; waited for before `into` is used.
         unsafe { result::memcpy_dtoh_async(into, from, self.stream.cu_stream()) }
             .map_err(driver)?;
         self.stream.synchronize().map_err(driver)
@@ -223,7 +223,7 @@ impl Gpu {
     /// `to` must have `bytes` bytes.
     pub unsafe fn clear(&self, to: Address, bytes: usize) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(driver)?;
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         unsafe { result::memset_d8_async(to, 0, bytes, self.stream.cu_stream()) }.map_err(driver)
     }
 }
@@ -271,7 +271,7 @@ pub struct MemoryUse {
     pub peak: Option<u64>,
 }
 
-/// What the driver says of the GPU's memory, after everything queued so far. Freed memory is given back first.
+/// Asks the driver for the GPU's memory in use, after everything queued so far. Freed memory is given back first.
 ///
 /// # Errors
 /// When the driver cannot be asked.
@@ -280,7 +280,7 @@ pub fn memory_in_use(device: &Device) -> Result<MemoryUse> {
     let pool = pool(&gpu.stream);
     if let Some(pool) = pool {
         gpu.stream.synchronize().map_err(driver)?;
-        // SAFETY: the device's own pool. What it does not give back does not count as free, which is safe to believe.
+        // SAFETY: the device's own pool. Memory that it does not give back does not count as free, which errs on the safe side.
         let _ = unsafe { result::mem_pool::trim_to(pool, 0) };
     }
     let (free, total) = gpu.stream.context().mem_get_info().map_err(driver)?;
@@ -324,7 +324,7 @@ impl Launch {
         }
     }
 
-    /// For kernels whose threads take four elements at a time and then the next ones, blocks apart.
+    /// Returns the shape for kernels whose threads take four elements at a time, and then the next four a grid's width further on.
     pub fn elements(gpu: &Gpu, n: usize) -> Self {
         let need = n.div_ceil(4 * THREADS as usize).max(1);
         Self::blocks(need.min(16 * gpu.processors as usize), THREADS)

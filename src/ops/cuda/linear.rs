@@ -1,7 +1,7 @@
 //! Linear layers. The input, the weight and `dy` are of one type (f32 or bf16), weights' gradients f32.
 //!
-//! Where cuBLASLt lacks an algorithm that adds a bias or takes a GELU within the product (older libraries, cards unknown to them), the
-//! plain product is followed by a kernel.
+//! Where cuBLASLt lacks an algorithm that adds a bias or takes a GELU within the product (older libraries, cards that they do not know), a
+//! kernel follows the plain product.
 
 use candle_core::{DType, Result, Tensor, bail};
 

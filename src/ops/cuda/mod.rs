@@ -1,14 +1,13 @@
-//! The ops on NVIDIA GPUs: kernels in CUDA C++ under `kernels/`, compiled to PTX when heirloom is built, and matrix products
-//! of cuBLASLt.
+//! The ops on NVIDIA GPUs: kernels in CUDA C++ under `kernels/`, compiled to PTX when heirloom is built, and matrix products of cuBLASLt.
 //!
-//! Everything is queued on the device's one stream, in program order, so that no op waits for another on the host; only
-//! reading values does. Activations are f32 or bf16 as their tensors say, the residual stream, statistics, losses, weights,
-//! gradients of weights and moments f32. No sum depends on the order in which blocks happen to run: results repeat to
-//! the bit on the same kind of GPU with the same libraries.
+//! Everything is queued on the device's one stream, in program order, so that no op waits for another on the host; only reading values
+//! does. Activations are f32 or bf16, depending on their tensors; the residual stream, statistics, losses, weights, gradients of weights
+//! and moments are f32. No sum depends on the order in which blocks happen to run: results repeat bit for bit on the same kind of GPU with
+//! the same libraries.
 //!
-//! Kernels are handed addresses: [`address`] is the one place that takes them from tensors, and only tensors that
-//! [`Operands`](super::operands::Operands) has compared with what the kernel touches, in place, type and elements. Where a
-//! note on safety says "compared", it names these.
+//! Kernels are handed addresses. [`address`] is the only function that takes them from tensors, and only from tensors whose device, type
+//! and number of elements [`Operands`](super::operands::Operands) has compared with those that the kernel accesses. The word "compared" in
+//! a `SAFETY` comment refers to this check.
 
 pub mod access;
 mod algorithms;
@@ -106,7 +105,7 @@ fn int(n: usize) -> Result<i32> {
         .map_err(|_| candle_core::Error::Msg(format!("{n} is more than a kernel counts to")))
 }
 
-/// Whether products are of bf16 (tensor cores), told by an operand.
+/// Whether products are of bf16 (tensor cores), which follows from the type of an operand.
 fn is_bf16(t: &Tensor) -> bool {
     t.dtype() == DType::BF16
 }

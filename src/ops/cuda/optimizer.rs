@@ -7,7 +7,7 @@ use super::{address_f32, address_or_null, aligned, int};
 use crate::ops::AdamW;
 use crate::ops::operands::{BF16, F32, Operands};
 
-/// `Segment` of the kernel: what tensors differ in.
+/// The values that differ between tensors; the same fields as the kernel's `Segment`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Segment {

@@ -36,7 +36,7 @@ pub unsafe fn sum_rows(
         Accumulation::Write => "write_rows",
         Accumulation::Add => "add_rows",
     };
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     unsafe { gpu.launch(kernel, shape, &args) }
 }
 
@@ -113,7 +113,7 @@ unsafe fn queue(
         Arg::Int(int(blocks)?),
         Arg::Int(i32::from(adds)),
     ];
-    // SAFETY: compared: x [n]; the others are as the caller says.
+    // SAFETY: compared: x [n]; the caller guarantees the others.
     unsafe {
         gpu.launch(kernel, Launch::blocks(blocks, 256), &args)?;
         gpu.launch("total", Launch::blocks(1, 1024), &last)

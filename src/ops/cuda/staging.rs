@@ -17,7 +17,7 @@ const MOST: usize = 4 << 20;
 struct Slot {
     memory: *mut u8,
     size: usize,
-    /// Comes when the last copy from here is done.
+    /// Recorded after the last copy from this slot.
     free: CudaEvent,
 }
 
@@ -60,7 +60,8 @@ impl Staging {
         let slot = &mut self.slots[self.next];
         self.next = (self.next + 1) % SLOTS;
         slot.free.synchronize().map_err(driver)?;
-        // SAFETY: the last copy from the slot is done; its memory is as large as told; the stream keeps the order.
+        // SAFETY: the last copy from the slot is done; its memory is at least as large as `bytes` when they are copied; the stream keeps
+        // the order.
         unsafe {
             if slot.size < bytes.len() {
                 if !slot.memory.is_null() {

@@ -39,7 +39,7 @@ mod linux {
         rows: [u8; 16],
     }
 
-    /// Configured tiles of this thread; given back at the end, so that no one saves them at a context switch.
+    /// This thread's tiles, configured. They are released when this is dropped, so that context switches need not save them.
     pub struct Tiles;
 
     impl Tiles {

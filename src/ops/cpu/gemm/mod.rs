@@ -1,7 +1,7 @@
 //! Matrix products in f32 or with operands rounded to bf16, on the best unit this machine has.
 //!
-//! f32 goes to the `gemm` crate, which has no products of bf16 on AMX or AVX-512. bf16 goes through packed panels (see [`pack`]): 32 rows of `a` against 32 columns of `b` at
-//! a time, by tile instructions (AMX), by AVX-512's dot products or by plain loops.
+//! f32 goes to the `gemm` crate, which has no products of bf16 on AMX or AVX-512. bf16 goes through packed panels (see [`pack`]): 32 rows
+//! of `a` are multiplied with 32 columns of `b` at a time, by tile instructions (AMX), by AVX-512's dot products or by plain loops.
 
 mod accumulate;
 mod amx;

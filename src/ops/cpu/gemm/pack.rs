@@ -1,9 +1,8 @@
 //! Operands as panels of bf16 tiles.
 //!
-//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps of 32. A step is two
-//! tiles of 16 lines of 64 bytes. A tile of the left operand has a line for each of 16 rows, of neighbouring `k`. A tile of
-//! the right operand has a line for each pair of `k`, of 16 columns' pairs, as tile and dot-product instructions want it.
-//! What is missing to whole tiles is zero.
+//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps of 32. A step is two tiles of 16
+//! lines of 64 bytes. A tile of the left operand has a line for each of 16 rows, of neighbouring `k`. A tile of the right operand has a
+//! line for each pair of `k`, of 16 columns' pairs, as tile and dot-product instructions want it. Incomplete tiles are filled with zeros.
 
 use rayon::prelude::*;
 
@@ -237,8 +236,7 @@ impl ByDepth {
     /// Packs `from[rows, k]` as depths `first..first + k`; `first` must be a multiple of 32.
     ///
     /// # Safety
-    /// `from` must be valid for its sizes, the operand must be alive and borrowed by nobody, and no other task may pack
-    /// these depths.
+    /// `from` must be valid for its sizes, the operand must be alive and not borrowed, and no other task may pack these depths.
     pub unsafe fn fill(&self, side: Side, from: Mat, first: usize, k: usize) {
         let steps = k.div_ceil(LINE);
         assert!(first.is_multiple_of(LINE) && first / LINE + steps <= self.steps);

@@ -80,7 +80,7 @@ pub unsafe fn multiply(
     }
 }
 
-/// Outputs of more values than this, a vocabulary's, are divided into parts of so many rows and columns: left to divide them
-/// itself, the crate packs operands whole, which takes their memory again and is slower.
+/// Outputs of more values than this, such as a vocabulary's logits, are divided into parts of [`PART`] rows and columns. The crate would
+/// pack complete operands, which takes as much memory again and is slower.
 const LARGE: usize = 4 << 20;
 const PART: (usize, usize) = (768, 512);
