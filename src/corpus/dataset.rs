@@ -44,13 +44,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
-    /// of several sources these parts make one validation text. `field` is
-    /// where rows have their text. `report` follows long work.
+    /// Opens the texts that a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out; of
+    /// several sources these parts make one validation text. `field` is the field of rows that holds the text. `report` receives the
+    /// progress of long work.
     ///
     /// # Errors
-    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
-    /// its target.
+    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and its target.
     pub fn open(
         train: &[Source],
         val: Option<&[String]>,
@@ -187,8 +186,8 @@ pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), Corpu
     Ok((files, bytes))
 }
 
-/// Reads the tokens of inputs, one after the other; `field` is the field of rows that holds the text. `report` follows
-/// long work, and gets a line about everything that was left out. A file without a text or tokens adds none.
+/// Reads the tokens of inputs, one after the other; `field` is the field of rows that holds the text. `report` receives the progress of
+/// long work, and a line about everything that was left out. A file without a text or tokens adds none.
 ///
 /// # Errors
 /// When one cannot be read, or was encoded by another tokenizer, or none of them has a token.

@@ -110,7 +110,7 @@ fn read_one(
 /// Returns the ids of each part; `done` is called with the bytes of each encoded part.
 ///
 /// # Errors
-/// When a part of a `tokenizer.json` makes too much of a text. Where one takes too long, the process ends.
+/// When a part of a `tokenizer.json` grows the text beyond the limit. When it takes too long, the process ends.
 pub fn encode(
     pieces: &[Piece],
     tokenizer: &Tokenizer,
@@ -139,8 +139,8 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
-/// Texts in memory, the end of text between documents and between files. `field` is where rows have their text, `tally`
-/// counts those without one, and `report` follows the encoding.
+/// Encodes texts into tokens in memory, with the end of text between documents and between files. `field` is the field of rows that holds
+/// the text, `tally` counts the rows without one, and `report` receives the progress.
 pub fn tokens(
     names: &[String],
     tokenizer: &Tokenizer,
@@ -168,7 +168,7 @@ pub fn tokens(
     if !names.is_empty() {
         at(0, 0);
     }
-    // Bytes of the files whose ids are complete.
+    // Bytes of the files that have been encoded completely.
     let mut before = 0;
     let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
     let mut push = |ids: &[u32]| {

@@ -130,7 +130,7 @@ fn text(file: &str, how: Looking<'_>, progress: &mut dyn FnMut(u64)) -> Result<I
         Ok::<(), CorpusError>(())
     })?;
     documents += u64::from(open);
-    // One that ends each document, where the tokenizer has one.
+    // The separator that ends each document, where the tokenizer has one.
     let ends = |tokenizer: &Tokenizer| tokenizer.document_end().map_or(0, |_| documents);
     Ok(Info::Text {
         documents,

@@ -1,4 +1,4 @@
-//! The model card: what the model is, how it came about, and how it is loaded.
+//! The model card: what the model is, how it was trained, and how it is loaded.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::run::state::{Core, RunState, Status, documents, metric_words};
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
 
-/// `README.md`. Names of files and runs only: where they lay is nobody's business.
+/// Returns the text of `README.md`. It has only the names of files and runs: their places are private.
 pub fn text(subject: &Subject, plain: &Plain, target: &Path, dtype: DType) -> String {
     let mut out = String::from(
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- heirloom\n",
@@ -345,7 +345,7 @@ fn file_names(paths: &[String]) -> String {
     names.join(", ")
 }
 
-/// The last part of a path; the name of a builtin text or of a model of the hub, whole.
+/// The last part of a path; the full name of a builtin text or of a model of the hub.
 fn file_name(path: &str) -> String {
     if path.starts_with(HUB) {
         return words(path);

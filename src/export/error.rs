@@ -1,4 +1,4 @@
-//! Why a model is not written.
+//! Errors of an export.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::tensors::TensorError;
 use crate::text;
 use crate::train::checkpoint::CheckpointError;
 
-/// Why a model is not written.
+/// The reason why a model is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The form has no place for something in the model.

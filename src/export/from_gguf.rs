@@ -1,4 +1,4 @@
-//! A GGUF file's vocabulary as the `tokenizer.json` that it stands for.
+//! Converts a GGUF file's vocabulary to the equivalent `tokenizer.json`.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use crate::corpus::Tokenizer;
 use crate::locate;
 use crate::tensors::gguf::Metadata;
 
-/// The bytes of `tokenizer.json`, with what puts `bos` before a text where the file asks for it.
+/// Returns the bytes of `tokenizer.json`, with a post-processor that puts `bos` before a text where the file asks for it.
 ///
 /// # Errors
-/// When the vocabulary is of a kind that is not known, in words.
+/// When the vocabulary is of an unknown kind; describes the problem.
 pub fn tokenizer_json(metadata: &Metadata) -> Result<Vec<u8>, String> {
     let vocabulary = locate::vocabulary(metadata).map_err(|e| e.to_string())?;
     let tokenizer = Tokenizer::from_gguf(&vocabulary).map_err(|e| e.to_string())?;

@@ -85,7 +85,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
     Ok(output.commit()?)
 }
 
-/// A parameter's values in the file's order; `raw` is room that is used again and again.
+/// Returns a parameter's values in the file's order; `raw` is a buffer that is used again for each parameter.
 fn turned(
     plain: &Plain,
     subject: &Subject,
@@ -111,7 +111,7 @@ fn stored(name: &str, p: &Param, dtype: DType) -> DType {
     }
 }
 
-/// The architecture of llama.cpp that computes this model, or what it has no place for.
+/// Returns the architecture of llama.cpp that computes this model, or the part of it that llama.cpp cannot express.
 fn architecture(config: &DecoderConfig) -> Result<Architecture, &'static str> {
     let only_qkv = config.biases.qkv && !config.biases.attention_out;
     let factors = rope_factors(config).is_some();
@@ -123,13 +123,13 @@ fn architecture(config: &DecoderConfig) -> Result<Architecture, &'static str> {
         Family::Llama if config.norm == Norms::Plain => Err(
             "its norms have no weights (OLMo), which the llama architecture of GGUF needs; use --format hf",
         ),
-        // Llama 3's scaling has no place in llama.cpp's qwen2, and these biases have one in its llama.
+        // llama.cpp's qwen2 cannot express Llama 3's scaling; its llama can express these biases.
         Family::Llama if only_qkv && !factors => Ok(Architecture::Qwen2),
         Family::Llama => Ok(Architecture::Llama),
     }
 }
 
-/// Divisors of the rotary frequencies where a word and a factor cannot express them.
+/// Returns the divisors of the rotary frequencies if metadata keys (a scaling's name and a factor) cannot express them.
 fn rope_factors(config: &DecoderConfig) -> Option<Vec<f32>> {
     let Positions::Rotary(rope) = &config.positions else {
         return None;
@@ -141,7 +141,7 @@ fn rope_factors(config: &DecoderConfig) -> Option<Vec<f32>> {
     }
 }
 
-/// The number of ggml's file types: what most matrices are stored as.
+/// The number of ggml's file types for the type that most matrices are stored in.
 fn file_type(dtype: DType) -> u32 {
     match dtype {
         DType::F16 => 1,

@@ -144,7 +144,7 @@ fn says_all(v: &GgufVocabulary, json: &Json, merges: &[(String, String)]) -> boo
     let (splits, joins) = match v.model == "gpt2" {
         true => {
             let same = tokenizer::read_split(pre) == tokenizer::read_split(&made["pre_tokenizer"]);
-            // Without merges no splitting shows.
+            // Without merges, the splitting has no effect on the ids.
             let shows = whole_words || !merges.is_empty();
             (
                 same && v.pre.is_some() || !shows,
@@ -211,7 +211,7 @@ fn vocabulary(json: &Json, vocab: usize, sentencepiece: bool) -> (Vec<String>, V
     }
     let added = json["added_tokens"].as_array().into_iter().flatten();
     for token in added {
-        // What has no spelling has no place in the table either, whatever its id.
+        // A token without a spelling is left out of the table, whatever its id.
         let id = token["id"].as_u64().map(|id| id as usize);
         let Some(kind) = id.and_then(|id| types.get_mut(id)) else {
             continue;
@@ -256,8 +256,8 @@ fn merges(model: &Json) -> Vec<(String, String)> {
     all.filter_map(pair).collect()
 }
 
-/// Sentencepiece's scores: the piece that is merged first has the highest; pieces that no merge makes, but for single
-/// characters, the lowest, since readers join whatever is in the vocabulary.
+/// Sentencepiece's scores: the piece that is merged first has the highest. Pieces that are not the result of a merge, except single
+/// characters, have the lowest, since readers join any pieces of the vocabulary.
 fn scores(names: &[String], merges: &[(String, String)]) -> Vec<f32> {
     let mut ranks: HashMap<String, usize> = HashMap::with_capacity(merges.len());
     for (a, b) in merges {
@@ -306,7 +306,7 @@ fn splitting(json: &Json) -> Option<&'static str> {
         (true, Pattern::Gpt2) => Some("smollm"),
         (false, Pattern::Lines { most_digits: 3 }) => Some("llama-bpe"),
         (false, Pattern::Lines { most_digits: 1 }) => Some("qwen2"),
-        // Without merges no splitting shows.
+        // Without merges, the splitting has no effect on the ids.
         (false, Pattern::Whole) if merges(&json["model"]).is_empty() => Some("gpt-2"),
         _ => None,
     }

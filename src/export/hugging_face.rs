@@ -72,7 +72,7 @@ fn spec(p: &crate::model::Param, dtype: DType) -> Spec {
     }
 }
 
-/// `config.json` with nothing of this program's own.
+/// Returns `config.json` without anything that only this program knows.
 fn config_json(
     config: &DecoderConfig,
     dtype: DType,
@@ -97,7 +97,7 @@ fn config_json(
     Ok(with_ids(json, special))
 }
 
-/// A shape whose numbers that were floats of 32 bits are written as short as those.
+/// Returns the shape with numbers that were 32-bit floats rounded to as few digits as those need.
 fn tidy(config: &DecoderConfig) -> DecoderConfig {
     let short = |x: f64| match f64::from(x as f32) == x {
         true => (x as f32).to_string().parse().unwrap_or(x),

@@ -1,4 +1,4 @@
-//! How and where a model is written, and who hears of the progress.
+//! The settings of an export, and the callback for its progress.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::error::ExportError;
 use super::plain::Form;
 use crate::tensors::{DType, Spec};
 
-/// How and where a model is written.
+/// The form and the place in which a model is written.
 pub struct Job<'j> {
     pub form: Form,
     pub dtype: DType,
@@ -15,7 +15,7 @@ pub struct Job<'j> {
     pub target: PathBuf,
     /// Whether a model at the target may be replaced.
     pub replace: bool,
-    /// Told the values written so far; false ends the writing.
+    /// Called with the number of values written so far; returns false to stop the writing.
     pub progress: &'j mut dyn FnMut(u64) -> bool,
 }
 

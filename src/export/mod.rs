@@ -1,7 +1,7 @@
-//! Models out: Hugging Face directories and GGUF files that plain readers load and compute the same with.
+//! Exports models as Hugging Face directories and GGUF files, which other programs load and compute the same results with.
 //!
-//! [`Subject`] is what is exported, [`plain`] the shape that others read it in. Weights pass through tensor by tensor; a
-//! model is never whole in memory. This room trains nothing and asks nobody.
+//! [`Subject`] is the model to export, [`plain`] the shape that others read it in. Weights are copied tensor by tensor; a model is never
+//! completely in memory. This folder trains nothing and asks the user nothing.
 
 pub(crate) mod card;
 mod error;

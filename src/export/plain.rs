@@ -155,7 +155,7 @@ fn add_biases(config: &mut DecoderConfig, changes: &mut Vec<String>) {
     config.biases = family::plain_biases(config);
 }
 
-/// The scaling that a table of divisors amounts to, if there is one with a name.
+/// Returns the scaling of the rotary frequencies that a table of divisors is equivalent to, if it has a name.
 fn named_scaling(rope: &Rope, factors: &[f32], head_size: usize) -> Option<RopeScaling> {
     let largest = f64::from(factors.iter().copied().fold(0.0, f32::max));
     let whole = largest.round();
@@ -169,7 +169,7 @@ fn named_scaling(rope: &Rope, factors: &[f32], head_size: usize) -> Option<RopeS
         high: 4.0,
         original,
     };
-    // The published models' context first: several may fit where heads are small.
+    // The published models' context comes first, since several contexts may fit where heads are small.
     let contexts = std::iter::once(8192.0).chain((4..=20).map(|power| f64::from(1 << power)));
     let plain = [RopeScaling::None, RopeScaling::Linear(factor)].into_iter();
     let wanted = rope.frequencies(head_size);
@@ -183,7 +183,7 @@ fn named_scaling(rope: &Rope, factors: &[f32], head_size: usize) -> Option<RopeS
     })
 }
 
-/// Why no `config.json` that plain readers know describes this shape; `None` when one does.
+/// Explains why no `config.json` that plain readers know describes this shape; `None` when one does.
 pub(super) fn misread(config: &DecoderConfig) -> Option<&'static str> {
     match config.norm {
         Norms::Plain if config.biases.mlp => {

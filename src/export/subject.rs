@@ -28,7 +28,7 @@ pub struct Subject {
     /// The run and checkpoint it is of.
     pub run: Option<FromRun>,
     pub(super) tokens: Tokens,
-    /// The `model_type` that its `config.json` tells.
+    /// The `model_type` in its `config.json`.
     pub(super) model_type: Option<String>,
     /// Whether this program wrote it as a checkpoint, which may have a padded vocabulary.
     native: bool,
@@ -42,7 +42,7 @@ pub struct FromRun {
     pub checkpoint: String,
     /// The training at that moment.
     pub at: TrainState,
-    /// The run as its journal tells it by now.
+    /// The state of the run according to its journal, which may be past the checkpoint.
     pub state: RunState,
     pub config: Option<Config>,
 }
@@ -104,7 +104,7 @@ impl Subject {
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config::load(&source, &[]).ok().map(|loaded| loaded.config);
         let reference = reference.as_ref().and_then(|c| c.reference.path.as_ref());
-        // Where the reference has gone since, the checkpoint has its tokenizer all the same.
+        // The checkpoint has its own copy of the tokenizer if the reference is not found.
         let reference = reference.and_then(|name| locate::kept(name, runs).ok());
         if let Some(tokens) = reference.and_then(|path| Tokens::of_model(&path).ok()) {
             subject.tokens.complete_from(tokens);
@@ -143,7 +143,7 @@ impl Subject {
 /// run's, where it is known.
 fn unpadded(ids: usize, vocab: usize, config: Option<&Config>) -> Option<usize> {
     let ours = match config {
-        // A reference that was read has the rows that its authors gave it.
+        // A reference that was read from files has the rows that its authors gave it, so none of them are this program's padding.
         Some(config) => config.reference.path.is_none(),
         None => vocab == ids.next_multiple_of(PADDING),
     };

@@ -1,4 +1,4 @@
-//! The tokenizer that a model brings along, as files and as what they say.
+//! The tokenizer that comes with a model: its files, and their contents.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::text;
 
 const CONFIG: &str = "tokenizer_config.json";
 
-/// A tokenizer to take along.
+/// A tokenizer to export with a model.
 #[derive(Debug, Default)]
 pub struct Tokens {
     /// Names and bytes of its files.
@@ -29,7 +29,7 @@ pub struct Tokens {
     pub ids: Option<usize>,
     pub special: Special,
     pub chat_template: Option<String>,
-    /// Why there is no `tokenizer.json`, where something stands in its way.
+    /// The reason why there is no `tokenizer.json`, if something prevents it.
     pub why_none: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Tokens {
         Self::of_files(files, config, dir)
     }
 
-    /// The same of files that are at hand; `dir` is where errors say that they lie.
+    /// As [`Self::of_directory`], for files that have been read; errors give `dir` as their place.
     ///
     /// # Errors
     /// As [`Self::of_directory`].
@@ -93,14 +93,14 @@ impl Tokens {
                 tokens.json = Some(json);
                 ids
             }
-            // Without a tokenizer, the numbers are all there is.
+            // Without a tokenizer only the numbers are known.
             None => places.numbers(),
         };
         tokens.read_special(ids, places.words());
         Ok(tokens)
     }
 
-    /// The tokenizer in a GGUF file's metadata, and as the `tokenizer.json` that it stands for.
+    /// Returns the tokenizer in a GGUF file's metadata, also converted to the equivalent `tokenizer.json`.
     pub fn of_gguf(metadata: &gguf::Metadata) -> Self {
         let all = metadata.iter();
         let all = all.filter(|(key, _)| key.starts_with("tokenizer."));
@@ -144,8 +144,8 @@ impl Tokens {
         }
     }
 
-    /// Writes the tokenizer's files, and those that they lack for transformers' `AutoTokenizer`, flushed to the disk. What
-    /// there is to say of them goes to `changes`.
+    /// Writes the tokenizer's files, and those that they lack for transformers' `AutoTokenizer`, flushed to the disk. Adds remarks about
+    /// them to `changes`.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -169,7 +169,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// Has transformers take `tokenizer.json` as it is.
+    /// Returns the `tokenizer_config.json` with which transformers takes `tokenizer.json` unchanged.
     fn config(&self, config: &DecoderConfig) -> Value {
         let mut json = Map::new();
         let mut put = |key: &str, value: Value| json.insert(key.into(), value);
@@ -198,7 +198,7 @@ impl Tokens {
         Value::Object(json)
     }
 
-    /// Takes over all that comes with the tokenizer of the model that this one was made from, if it is the same.
+    /// Takes over everything that comes with the tokenizer of the model that this one was made from, if it is the same tokenizer.
     pub fn complete_from(&mut self, other: Self) {
         let (Some(own), Some(others)) = (&self.json, &other.json) else {
             return;
@@ -299,7 +299,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
     }
 }
 
-/// A model's `config.json`, `Null` where it cannot be read: whoever opens the model has said so.
+/// Reads a model's `config.json`. Returns `Null` where it cannot be read, since opening the model reports that error.
 pub fn config_json(dir: &Path) -> Value {
     let bytes = read(&dir.join("config.json")).ok().flatten();
     text::python_json(&bytes.unwrap_or_default()).unwrap_or_default()

@@ -48,7 +48,7 @@ pub enum DirError {
     NotARun { path: PathBuf },
 }
 
-/// For every error but a limit of the process, another directory helps.
+/// Advises what to do when a place cannot be used: another directory helps, except when the process has too many files open.
 fn place_advice(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => "; raise the limit on open files (ulimit -n)",

@@ -1,11 +1,11 @@
 //! One process per run: a write lock on the journal's descriptor, and the file `lock`, which names the holder.
 //!
-//! The journal itself is locked, so that a second process is refused even if the file `lock` is removed or replaced. The
-//! locks are [`file::lock`]'s, which require write access: a process that can only read a run's files can neither prevent a
-//! resume nor make the run look alive. Read locks of others can delay the journal's lock. Until it can be taken, the lock on
-//! the file `lock` protects the run; each holder creates that file and locks it before it gets its name.
+//! The journal itself is locked, so that a second process is refused even if the file `lock` is removed or replaced. The locks are
+//! [`file::lock`]'s, which require write access: a process that can only read a run's files can neither prevent a resume nor make the run
+//! look alive. Read locks of others can delay the journal's lock. Until it can be taken, the lock on the file `lock` protects the run; each
+//! holder creates that file and locks it before it gets its name.
 //!
-//! Lock file crates name no holder and do not handle other machines.
+//! Crates for lock files neither name the holder nor handle other machines.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};

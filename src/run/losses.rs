@@ -1,6 +1,6 @@
-//! Losses and gaps: what they are good for, and in words.
+//! Losses and gaps: whether they can be used for a decision, and their descriptions in words.
 
-/// The use that a paired gap and its standard error have.
+/// Whether a paired gap and its standard error can be used for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapData {
     /// Both are finite: the gap can match.

@@ -1,4 +1,4 @@
-//! Which run is meant when none is named.
+//! Chooses the run for a command that does not name one.
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ pub enum Leave {
     Detached,
     HungUp,
     Failed,
-    /// It comes back when the shell lets it.
+    /// The dashboard was suspended by the shell, which may continue it.
     Suspended,
     /// A plain terminal's process is in the background; the shell may bring it back.
     Behind,

@@ -130,7 +130,7 @@ pub fn pause(state: &RunState) -> Option<&str> {
     state.core.pause.as_deref().filter(|_| paused)
 }
 
-/// Lists the values that operators have changed: `clip 0.5 (was 1), frozen layers 0..2 (was none)`.
+/// Lists the values that operators have changed: `clip 0.5 (was 1), beta2 0.99 (was 0.95)`.
 pub fn changes(state: &RunState) -> Option<String> {
     let words = |c: &Change| format!("{} {} (was {})", c.what, c.new, c.old);
     let all: Vec<String> = state.core.changes.iter().map(words).collect();

@@ -1,4 +1,4 @@
-//! What this folder may not depend on.
+//! Checks that this folder does not depend on certain others.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -169,8 +169,7 @@ impl Trouble {
     }
 }
 
-/// `step 149 of round 1`.
-/// `step 1,200 of round 2`, for a step of the run in the present phase.
+/// Names a step of the run by its phase: `step 149 of round 1`, `step 1,200 of round 2`.
 pub fn place(run: &RunState, step: u64) -> String {
     match &run.core.phase {
         Some(now) => {

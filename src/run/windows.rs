@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Computes the number of validation windows of a run, and the largest possible one.
+/// The number of validation windows of a run, and the largest number that is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvalWindows {
     /// Windows of every evaluation.

@@ -214,7 +214,7 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
     }
 }
 
-/// Reads `TASK[,TASK] [limit N]`. Which names are tasks, the trainer knows.
+/// Reads `TASK[,TASK] [limit N]`. The trainer checks the names of the tasks.
 fn eval_tasks(words: &[&str]) -> Result<Command, String> {
     let (names, limit) = match words {
         [names @ .., "limit", n] => (names, Some(number("eval", "limit", n, MOST_STEPS)?)),

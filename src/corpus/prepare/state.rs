@@ -75,9 +75,9 @@ impl State {
         sidecar(&Writer::part(out))
     }
 
-    /// Returns the states that a call may continue from, best first: what an earlier call for `out` has left, what that
-    /// call had done with the files that both begin with, and `self`, in which nothing is done. The work of an
-    /// interrupted call is not discarded for another one.
+    /// Returns the states that a call may continue from, best first: the state that an earlier call for `out` has left, the work of that
+    /// call on the files that both begin with, and `self`, which has no completed work. The work of an interrupted call is not discarded
+    /// for another one.
     ///
     /// # Errors
     /// When the state is damaged, or belongs to an interrupted call with other inputs.

@@ -187,7 +187,7 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
     };
     let good = [place.put("a.jsonl", &rows(0)), place.put("b.txt", "b")];
     let last = place.put("d.jsonl", &rows(90_000));
-    // What each corrected call writes, without earlier work.
+    // Returns the output of a corrected call without earlier work.
     let wanted = |job: &Job| {
         let fresh = Job {
             out: place.0.path().join("w.bin"),
@@ -197,7 +197,7 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
         go(&fresh).unwrap();
         std::fs::read(&fresh.out).unwrap()
     };
-    /// What is corrected, how, and whether completed work is kept.
+    /// A correction: its name, the corrected job, and whether completed work is kept.
     type Correction<'a> = (&'a str, &'a dyn Fn(&Job) -> Job, bool);
     let corrections: [Correction; 8] = [
         (

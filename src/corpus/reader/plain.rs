@@ -30,7 +30,7 @@ struct Plain {
     path: PathBuf,
     bytes: Text,
     cuts: Cuts,
-    /// The text read so far; returned up to `told`.
+    /// The text read so far, and the number of its bytes that have been returned.
     text: String,
     told: usize,
     /// The first bytes of a character whose other bytes have not been read.

@@ -1,4 +1,4 @@
-//! Rows of JSON and Parquet files with all of their fields, and small texts as a whole: what data sets are published as.
+//! Rows of JSON and Parquet files with all of their fields, and small texts as a whole: the forms in which data sets are published.
 
 use std::io::Read;
 use std::path::Path;

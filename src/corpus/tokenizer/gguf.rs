@@ -19,7 +19,7 @@ const MOST_WORK: u64 = 1 << 34;
 pub struct GgufVocabulary {
     /// `model`: `gpt2` is byte-level BPE, `llama` sentencepiece's BPE.
     pub model: String,
-    /// `pre`: how a byte-level tokenizer splits text.
+    /// `pre`: the name of the rule by which a byte-level tokenizer splits text.
     pub pre: Option<String>,
     pub tokens: Vec<String>,
     /// `scores`, of `llama`: one a token.

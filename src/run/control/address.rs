@@ -1,8 +1,8 @@
 //! Where a run's control socket is bound. Its address is written into the run's lock, where clients look it up.
 //!
-//! No place is sure: a runtime directory may be missing, a run's path too long or on a file system without sockets, a
-//! known name under `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound, the
-//! last of them a directory with a random name.
+//! Any place may fail: a runtime directory may be missing, a run's path too long or on a file system without sockets, a known name under
+//! `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound; the last of them is a directory with a
+//! random name.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -272,13 +272,13 @@ impl Hub {
         Ok(())
     }
 
-    /// One command less waits.
+    /// Records that a command has been answered, so that one fewer waits.
     pub fn answered(&self) {
         let mut inner = self.lock();
         inner.waiting = inner.waiting.saturating_sub(1);
     }
 
-    /// Those who can answer the run's questions.
+    /// Returns the record of the operators who can answer the run's questions.
     pub fn attendance(&self) -> &Arc<Presence> {
         &self.attendance
     }

@@ -1,15 +1,15 @@
-//! Whether the other end of a socket is the process that works on the run that was asked for.
+//! Checks that the other end of a socket is the process that works on the requested run.
 //!
-//! The address comes from the run's lock, which may have been copied with a run directory: it may name the socket of
-//! another run, or of another user. Nothing is sent to a process before it has shown that
+//! The address comes from the run's lock, which may have been copied with a run directory: it may name the socket of another run, or of
+//! another user. Nothing is sent to a process before it has shown that
 //!
 //! - it belongs to this user or to root (reported by the kernel before a byte is read),
 //! - it is the process that the lock names, with the same start time and boot, and
 //! - its run's directory is the one that was asked for, by device and inode: paths differ between containers and
 //!   through bind mounts and links, and a copy of a directory has the same names.
 //!
-//! A trainer of an older program names no directory and no start time. It is trusted when the kernel reports the lock's
-//! process id for the other end and that process has the journal or the lock of this directory open.
+//! A trainer of an older program names no directory and no start time. It is trusted when the kernel reports the lock's process id for the
+//! other end and that process has the journal or the lock of this directory open.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

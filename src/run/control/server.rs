@@ -140,7 +140,7 @@ async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
             Ok(Ok((stream, _))) => admit(stream, &shared),
             // Too many open files, or a client that has left already.
             Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
-            // Deleted with the run's directory, or to tidy up; the directory comes again within a second or two.
+            // The socket's file was deleted, alone or with the run's directory, which is made again within a second or two.
             Err(_) if !now.bound.is_in_place() => match bind(&shared) {
                 Ok(new) => listening = Some(new),
                 Err(_) => {

@@ -27,11 +27,11 @@ pub enum Body {
     Train(TrainMetrics),
     Eval(Evaluation),
     Probe(Probe),
-    /// What the ranks did per step.
+    /// Times of the ranks per step.
     Ranks(RankTimes),
     /// Results on a downstream task.
     Task(TaskResult),
-    /// How far an evaluation on tasks is.
+    /// Progress of an evaluation on tasks.
     Tasking(TaskProgress),
     /// A text that the model has continued.
     Sample(Sample),
@@ -44,7 +44,7 @@ pub enum Body {
     Grow(Growth),
     Rollback(Rollback),
     Resumed(Resumed),
-    /// How the GPU is doing.
+    /// Readings of the GPU.
     Gpu(GpuStats),
     Warning(Warning),
     Gap(Gap),
@@ -109,15 +109,15 @@ impl Body {
         each!(self, carried => dropped(carried))
     }
 
-    /// Cuts what would crowd a screen.
+    /// Truncates texts that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         each!(self, carried => carried.shorten());
     }
 
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(super) fn check(&self) -> Result<(), String> {
         each!(self, carried => carried.check())
     }

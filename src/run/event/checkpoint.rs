@@ -69,7 +69,7 @@ impl Kind for Rollback {
 pub struct Resumed {
     pub from_seq: u64,
     pub checkpoint: String,
-    /// What operators had set before (`clip`) and the config gives again, because its value has been changed since.
+    /// Settings of operators (`clip`) that the config replaces, because its value has been changed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overruled: Vec<String>,
 }

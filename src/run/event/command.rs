@@ -46,14 +46,14 @@ impl Kind for CommandGiven {
     }
 }
 
-/// What became of a command.
+/// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The command's id.
     pub id: u64,
     pub applied: bool,
     pub message: String,
-    /// What a command has set, where it has set something; absent in journals of earlier versions.
+    /// The change that a command has made, if it has set a value; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
 }

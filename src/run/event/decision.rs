@@ -1,4 +1,4 @@
-//! What a decision rests on, and how it is made.
+//! Decisions: the evidence that they rest on, and how they are made.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub struct LineForecast {
     pub at_phase_step: u64,
 }
 
-/// What a growth would cost.
+/// The estimated cost of a growth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrowthCost {
     pub add: usize,
@@ -90,7 +90,7 @@ pub struct Evidence {
     /// Forecasts of earlier versions, without and with growth; `None` since.
     pub forecast: Option<LineForecast>,
     pub forecast_grown: Option<LineForecast>,
-    /// What each choice is expected to come to; empty in journals of earlier versions.
+    /// The expected result of each choice; empty in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forecasts: Vec<Forecast>,
     pub lazy_layers: Vec<usize>,
@@ -104,16 +104,16 @@ pub struct Evidence {
     pub suggestion: Suggestion,
     /// Why, in one sentence.
     pub why: String,
-    /// What the literature says of growing at this point, a sentence each; empty in journals of earlier versions.
+    /// Rules from the literature that apply to a growth at this point, a sentence each; empty in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
 }
 
 impl Evidence {
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(in crate::run) fn check(&self) -> Result<(), String> {
         layers("evidence.layers", self.layers)?;
         layers("evidence.reference_layers", self.reference_layers)?;

@@ -27,16 +27,16 @@ pub struct Event {
 }
 
 impl Event {
-    /// Cuts what would crowd a screen.
+    /// Truncates texts that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         self.phase.shorten();
         self.body.shorten();
     }
 
-    /// Refuses numbers that no run has: code behind this adds, multiplies and loops over them.
+    /// Rejects numbers outside the limits of a run: later code adds, multiplies and loops over them.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(super) fn check(&self) -> Result<(), String> {
         counted("seq", self.seq)?;
         counted("step", self.step)?;

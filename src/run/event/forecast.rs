@@ -1,4 +1,4 @@
-//! What a phase is expected to come to.
+//! Forecasts of a phase's result.
 
 use std::fmt;
 
@@ -65,7 +65,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What an operator can do at a decision.
+/// A choice of the operator at a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "choice", rename_all = "snake_case")]
 pub enum Prospect {
@@ -77,7 +77,7 @@ pub enum Prospect {
     Grow { layers: usize },
 }
 
-/// What a phase is expected to come to.
+/// The expected result of a choice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     #[serde(flatten)]
@@ -86,10 +86,10 @@ pub struct Forecast {
     pub at_phase_step: u64,
     /// The validation loss there; `None`: insufficient data.
     pub final_loss: Option<Interval>,
-    /// How far it is above the loss of the finished reference (positive: worse).
+    /// Difference to the loss of the finished reference (positive: worse).
     pub final_gap: Option<Interval>,
     pub verdict: Verdict,
-    /// What the forecast rests on, in one sentence.
+    /// The basis of the forecast, in one sentence.
     pub why: String,
     pub evaluations_used: usize,
 }

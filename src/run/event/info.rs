@@ -1,4 +1,4 @@
-//! What a run is: facts that do not change while it lives, and its status.
+//! The facts of a run, which do not change while it lives, and its status.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::Ringing;
 use crate::run::windows::EvalWindows;
 
-/// Most bytes of what products are computed in, and of the reason.
+/// Most bytes of the name of a precision, and of the reason for it.
 const LONGEST_DTYPE: usize = 60;
 
 /// Facts about a run that do not change while it lives.
@@ -28,10 +28,10 @@ pub struct RunInfo {
     /// The ranks that train it, where they are more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranks: Option<RankLayout>,
-    /// What matrix products are computed in, `f32` or `bf16`; absent in journals of earlier versions.
+    /// Precision of matrix products, `f32` or `bf16`; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// Why, where that was not simply asked for: `auto: AMX`, `emulated`.
+    /// The reason, where the precision was not simply asked for: `auto: AMX`, `emulated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype_reason: Option<String>,
     /// The library that computes a GPU's products, with its version, since other versions have other bits: `cuBLASLt 13.1.0`.
@@ -79,7 +79,7 @@ pub struct RunInfo {
     /// Largest paired gap in nats that counts as a match; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
-    /// What the run's dashboards ring their terminal for, where they do.
+    /// The events for which the run's dashboards ring their terminal, if they ring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ringing: Option<Ringing>,
     /// The downstream tasks that are measured at phase ends, if any.
@@ -87,7 +87,7 @@ pub struct RunInfo {
     pub tasks: Option<PlannedTasks>,
 }
 
-/// Returns what matrix products are computed in, and why: `bf16 (auto: AMX)`.
+/// Describes the precision of matrix products with the reason: `bf16 (auto: AMX)`.
 pub fn dtype_words(dtype: &str, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("{dtype} ({reason})"),
@@ -116,7 +116,7 @@ impl PlannedTasks {
 }
 
 impl RunInfo {
-    /// Returns what matrix products are computed in, and why, as far as the journal has both: `bf16 (auto: AMX)`.
+    /// Describes the precision of matrix products with the reason, as far as the journal has both: `bf16 (auto: AMX)`.
     pub fn dtype_words(&self) -> Option<String> {
         Some(dtype_words(
             self.dtype.as_ref()?,
@@ -142,10 +142,10 @@ impl RunInfo {
         }
     }
 
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(in crate::run) fn check(&self) -> Result<(), String> {
         layers("n_layer", self.n_layer)?;
         layers("grow_step", self.grow_step)?;

@@ -1,4 +1,4 @@
-//! What the journal, its readers and its slow readers need to know of a kind of event.
+//! Properties of a kind of event that the journal, its readers and its slow readers need.
 
 use serde_json::{Map, Value};
 
@@ -19,14 +19,13 @@ pub trait Kind {
     /// Whether the journal must be on disk before the trainer continues.
     const DURABLE: bool = false;
 
-    /// Cuts texts that would crowd a screen, of an event that was read.
+    /// Truncates texts that are too long for a screen, in an event that was read.
     fn shorten(&mut self) {}
 
-    /// Refuses numbers that no run has, in an event that was read: code behind this adds, multiplies and loops over
-    /// them.
+    /// Rejects numbers outside the limits of a run, in an event that was read: later code adds, multiplies and loops over them.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }

@@ -48,9 +48,8 @@ impl Event {
     /// Reads one line of a journal. Its texts are [cleaned](crate::text::clean), because any program may have written it.
     ///
     /// # Errors
-    /// When the line is not a JSON object with the envelope's fields, or holds numbers or lists that no run has. An
-    /// unknown `kind`, or a known one whose fields do not fit (a newer writer's), is not an error: it becomes
-    /// [`Body::Unknown`].
+    /// When the line is not a JSON object with the envelope's fields, or holds numbers or lists outside the limits of a run. An unknown
+    /// `kind`, or a known one whose fields do not fit (a newer writer's), is not an error: it becomes [`Body::Unknown`].
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
         match train_line::read(line) {
             Some(event) => Ok(event),

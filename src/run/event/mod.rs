@@ -1,10 +1,10 @@
 //! The journal's vocabulary: one [`Event`] a line in `events.jsonl`.
 //!
-//! Numbers that are not finite are written as `null` next to a `nonfinite` field that says `nan`, `inf` or
-//! `-inf`. Kinds this program does not know (a newer writer's) are kept as [`Body::Unknown`].
+//! Numbers that are not finite are written as `null` next to a `nonfinite` field with the value `nan`, `inf` or `-inf`. Kinds this program
+//! does not know (a newer writer's) are kept as [`Body::Unknown`].
 //!
-//! Each kind is a struct with its properties next to it ([`kind::Kind`]): whether the journal is flushed for it,
-//! whether a slow reader may lose it, and how much of it is accepted from outside.
+//! Each kind is a struct with its properties next to it ([`kind::Kind`]): whether the journal is flushed for it, whether a slow reader may
+//! lose it, and how much of it is accepted from outside.
 
 mod baseline;
 mod body;

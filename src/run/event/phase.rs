@@ -29,7 +29,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Cuts a name that would crowd a screen.
+    /// Truncates a name that is too long for a screen.
     pub(super) fn shorten(&mut self) {
         if let Self::Other(name) = self {
             cut(name, LONGEST_PHASE);
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for Phase {
     }
 }
 
-/// How a recipe ended.
+/// The way in which a recipe ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -144,10 +144,10 @@ pub struct PhaseResult {
 }
 
 impl PhaseResult {
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(in crate::run) fn check(&self) -> Result<(), String> {
         layers("result.layers", self.layers)?;
         layers("result.lazy_layers", self.lazy_layers.len())?;

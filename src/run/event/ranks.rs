@@ -1,4 +1,4 @@
-//! How many processes (ranks) train a run, and what each of them did in the time of a step.
+//! The processes (ranks) that train a run, and how each of them spent the time of a step.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ const DIGITS: i32 = 4;
 pub struct RankLayout {
     /// Number of ranks.
     pub world: usize,
-    /// What connects them and started them, such as `mpi` or `nccl (torchrun)`.
+    /// The library that connects the ranks, and the program that started them: `mpi`, `nccl (torchrun)`.
     pub launcher: String,
     /// The machines, each once, in the order of their first rank.
     pub hosts: Vec<String>,
@@ -44,17 +44,17 @@ impl RankLayout {
         self.hosts.iter_mut().for_each(|h| cut(h, LONGEST_NAME));
     }
 
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(super) fn check(&self) -> Result<(), String> {
         most("ranks.world", self.world as u64, MOST_RANKS)?;
         most("ranks.hosts", self.hosts.len() as u64, MOST_RANKS)
     }
 }
 
-/// What one rank did in some steps, in seconds.
+/// The time of one rank over some steps, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RankSeconds {
     /// Time in which it computed.
@@ -65,7 +65,7 @@ pub struct RankSeconds {
     pub exchange: f64,
 }
 
-/// What the ranks did per step, on average over the steps since the last such event.
+/// Times of the ranks per step, averaged over the steps since the last such event.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankTimes {
     /// The steps over which times are averaged.
@@ -82,7 +82,7 @@ pub struct RankTimes {
 }
 
 impl RankTimes {
-    /// Averages what the ranks, in their order, did in `steps` steps.
+    /// Averages the times of the ranks, in their order, over `steps` steps.
     pub fn of(steps: u64, ranks: &[RankSeconds]) -> Self {
         let n = steps.max(1) as f64;
         let all = |time: fn(&RankSeconds) -> f64| ranks.iter().map(move |r| rounded(time(r) / n));
@@ -148,10 +148,10 @@ impl RankTimes {
         words
     }
 
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(in crate::run) fn check_numbers(&self) -> Result<(), String> {
         counted("steps", self.steps)?;
         for (what, n) in [
@@ -182,7 +182,7 @@ pub fn time_words(seconds: f64) -> String {
     }
 }
 
-/// Rounds a time to [`DIGITS`] decimal digits, so that many ranks stay a short line; 0 for what no clock shows.
+/// Rounds a time to [`DIGITS`] decimal digits, so that many ranks stay a short line; 0 for times that are not finite or not positive.
 fn rounded(seconds: f64) -> f64 {
     if !seconds.is_finite() || seconds <= 0.0 {
         return 0.0;

@@ -1,10 +1,10 @@
-//! What a model starts from.
+//! The weights that a model starts from.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a model started a phase from.
+/// The weights with which a model started a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {

@@ -85,7 +85,7 @@ impl Kind for TaskResult {
     }
 }
 
-/// How far an evaluation on tasks is, during which no step is trained.
+/// Progress of an evaluation on tasks, during which no step is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskProgress {
     pub task: String,

@@ -12,7 +12,7 @@ use super::measure::TrainMetrics;
 use super::number::{NonFinite, null_is_nan};
 use super::phase::Phase;
 
-/// What every `train` line holds, and nothing else.
+/// The fields of a `train` line; a line with any other field is left to the general reader.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TrainLine<'a> {

@@ -55,7 +55,7 @@ impl Question<'_> {
     }
 }
 
-/// The loss that a finished curve came to: its last evaluation without its scatter, as far as the law tells that.
+/// Returns the final loss of a finished curve: its last evaluation without its scatter, if a law can be fitted to the curve.
 pub fn final_loss(curve: &Curve) -> Option<f64> {
     let (end, last) = curve.last()?;
     let smoothed = || {

@@ -9,8 +9,8 @@ use crate::text;
 
 /// Standard errors on each side of nine tenths of a normal distribution.
 const NINETY: f64 = 1.645;
-/// The first evaluations of a phase, of the descent from its start or of a model that gets used to new rates, show
-/// nothing: shares of the phase up to which they are left out.
+/// Shares of a phase up to which its evaluations are left out: while the loss descends from its start, or while the model adapts to new
+/// rates, they show nothing about the end.
 const LEAD_FROM: f64 = 0.03;
 const LAW_FROM: f64 = 0.05;
 /// Fewest evaluations after that.
@@ -43,7 +43,7 @@ const APART: f64 = 0.5;
 const EARLY: f64 = 0.3;
 const MOST_ERROR: f64 = 0.02;
 
-/// A template and what it says.
+/// A template and the law that was fitted to it.
 struct Found<'a> {
     template: &'a Template<'a>,
     shape: Shape,
@@ -92,7 +92,7 @@ pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, Strin
     let later = &points[points.partition_point(|p| p.step <= LAW_FROM * to)..];
     let current = mean(later.iter().rev().take(3).map(|p| p.loss));
     let found = found(question);
-    // A template's curve itself shows something where it ran the same schedule to the end.
+    // A template that ran the same schedule to the end can be followed step by step.
     let followed = found.as_ref().filter(|f| f.is_followed_by(curve, step));
     let mut estimates = vec![by_law(later, &goal, curve, found.as_ref(), peak)];
     let mut own_error = 0.0;
@@ -115,7 +115,7 @@ pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, Strin
     if !(loss.loss.is_finite() && error.is_finite()) {
         return Err(NO_COURSE.into());
     }
-    // Where it shows no more than that the loss stays, it says nothing.
+    // An early forecast whose error exceeds the fall that it expects is of no use.
     let is_vague = (now as f64) < EARLY * to && error > MOST_ERROR.max((last - loss.loss).abs());
     let rests_on = match (&found, followed) {
         (Some(found), Some(_)) => {
@@ -252,7 +252,7 @@ fn weighted(estimates: &[Estimate]) -> Option<Estimate> {
     (sum > 0.0 && sum.is_finite()).then_some(())?;
     let pairs = || estimates.iter().zip(&weights);
     let loss = pairs().map(|(e, w)| w * e.loss).sum::<f64>() / sum;
-    // The ways rest on the same evaluations: where they differ, none of them knows.
+    // The ways rest on the same evaluations, so that the differences between them count as an error.
     let apart = pairs()
         .map(|(e, w)| w * (e.loss - loss).powi(2))
         .sum::<f64>()

@@ -1,6 +1,6 @@
 //! Linear least squares with few unknowns.
 
-/// A row of a fit: what is multiplied with the unknowns, the value, and its weight.
+/// A row of a fit: the coefficients of the unknowns, the value, and its weight.
 pub struct Row<const K: usize> {
     pub x: [f64; K],
     pub y: f64,
@@ -57,7 +57,7 @@ impl<const K: usize> Fit<K> {
                 squares += weight * (row.y - dot(&row.x, &unknowns)).powi(2);
                 count += weight;
             }
-            // What was expected counts as one more row.
+            // The expected scatter counts as one more row.
             let free = (count - K as f64 + 1.0).max(1.0);
             sigma = ((squares + scatter * scatter) / free).sqrt().max(1e-6);
             for (row, weight) in rows.iter().zip(&mut weights) {

@@ -86,7 +86,7 @@ impl Known {
         })
     }
 
-    /// The forecast that says where the phase is going: at its end or, once that is reached, after another round's steps.
+    /// Returns the forecast of the phase at its planned end or, once that is reached, after another round's steps.
     pub fn ahead(&self) -> Forecast {
         match self.due > self.step {
             true => self.forecast(Prospect::AsPlanned),

@@ -10,7 +10,7 @@ pub struct Template<'a> {
     pub curve: &'a Curve,
 }
 
-/// What is asked of a forecast.
+/// A request for a forecast.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub curve: &'a Curve,

@@ -141,7 +141,7 @@ struct Case {
     to: u64,
     /// Nats by which the forecast may be off.
     tolerance: f64,
-    /// What happens to the evaluations.
+    /// Changes the evaluations before the forecast.
     change: fn(&mut Vec<(u64, f64)>),
 }
 

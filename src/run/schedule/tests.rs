@@ -91,7 +91,7 @@ fn sums_agree_with_their_definition_and_blocks_with_single_steps() {
 fn a_course_follows_what_operators_set() {
     let schedule = rate(Schedule::Linear);
     let mut course = Course::planned(schedule);
-    // What is planned changes nothing.
+    // Rates that follow the plan change nothing.
     (0..50).for_each(|step| course.see(step, schedule.at(step)));
     assert!(!course.is_changed());
     course.see(50, 0.5 * schedule.at(50));

@@ -1,4 +1,4 @@
-//! What `show` prints.
+//! The output of `show`.
 
 use super::status as status_text;
 use super::*;

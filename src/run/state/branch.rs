@@ -57,9 +57,10 @@ pub struct Branch {
     pub val: Series,
     /// MaxRank and AvgMass of every layer.
     pub ranks: Series,
-    /// What the ranks did, in seconds per step: the exchange, the mean wait, then computation and waiting of each.
+    /// Times of the ranks, in seconds per step: the exchange, the mean wait, then computation and waiting of each.
     pub times: Series,
-    /// The latest evaluations, at least [`LATEST_KEPT`](super::thin::LATEST_KEPT) of them, and of very many some of each phase's earlier ones.
+    /// The latest evaluations, at least [`LATEST_KEPT`](super::thin::LATEST_KEPT) of them, and of very many some of each phase's earlier
+    /// ones.
     #[serde(
         serialize_with = "json_list::write",
         deserialize_with = "json_list::read::<MOST_EVALS, _, _>"

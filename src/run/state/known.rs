@@ -45,7 +45,7 @@ impl RunState {
         })
     }
 
-    /// Whether a phase has no schedule: the journal is of an earlier version, and the run's config can say it.
+    /// Whether a phase has no schedule, because the journal is of an earlier version, and the run's config has not been read for it yet.
     pub fn lacks_schedules(&self) -> bool {
         let mut all = self.phases.iter().chain(&self.core.phase);
         self.configured.get().is_none() && all.any(|p| p.steps > 0 && p.course.schedule().is_none())

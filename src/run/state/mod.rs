@@ -79,7 +79,7 @@ pub struct RunState {
     pub seq: u64,
     pub elapsed: f64,
     pub t: i64,
-    /// What the ranks did per step, according to the latest such event; `None` in a run of one process.
+    /// Times of the ranks per step, according to the latest such event; `None` in a run of one process.
     pub ranks: Option<RankTimes>,
     /// Number of commands that were refused so far.
     pub refusals: u64,

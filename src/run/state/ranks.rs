@@ -1,4 +1,4 @@
-//! What the ranks of a run did per step: the latest times, and their curves.
+//! Times of a run's ranks per step: the latest ones, and their curves.
 
 use super::RunState;
 use crate::run::event::{Event, RankLayout, RankTimes};
@@ -54,8 +54,8 @@ impl RunState {
             .filter(|&n| n > 1)
     }
 
-    /// Returns what the present ranks did per step, according to the latest event; `None` in a run of one process, and
-    /// before the first event of a run that was resumed with another number of ranks.
+    /// Returns the times of the present ranks per step, according to the latest event; `None` in a run of one process, and before the first
+    /// event of a run that was resumed with another number of ranks.
     pub fn rank_times(&self) -> Option<&RankTimes> {
         let world = self.world()?;
         self.ranks.as_ref().filter(|times| times.world == world)

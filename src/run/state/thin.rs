@@ -1,4 +1,4 @@
-//! Which evaluations of a long run are kept: the latest, and some of each phase. The curves hold all of them.
+//! Thins out the evaluations of a long run: the latest are kept, and some of each phase. The curves hold all of them.
 
 use super::points::EvalPoint;
 

@@ -114,7 +114,7 @@ fn what_is_packed_in_other_ways_is_named_with_what_unpacks_it() {
     let mut tar = vec![0; 600];
     tar[0] = b'a';
     tar[257..262].copy_from_slice(b"ustar");
-    // By their content, whatever the name says.
+    // Recognised by their content, whatever the file's name.
     for (bytes, command) in [
         (head(b"\x04\x22\x4d\x18"), "lz4 -d"),
         (head(b"\x02\x21\x4c\x18"), "lz4 -d"),
@@ -136,7 +136,7 @@ fn what_is_packed_in_other_ways_is_named_with_what_unpacks_it() {
         error.contains("packed with gzip, is packed again with tar"),
         "{error}"
     );
-    // By their endings.
+    // Recognised by their endings.
     for (name, command) in [
         ("a.jsonl.bz2", "bzip2 -dk a.jsonl.bz2"),
         ("a.txt.XZ", "xz -dk a.txt.XZ"),

@@ -20,7 +20,7 @@ enum Read {
     Refused(#[expect(dead_code, reason = "the word itself")] String),
 }
 
-/// How a file is read: as this program reads it, or refused with these words.
+/// The expected result of reading a file: its rows, or an error with these words.
 enum Want {
     As(&'static str),
     Refused(&'static str),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What transformers reads from the places where Hugging Face directories keep tokens; made by
+/// The tokens that transformers reads from the files in which Hugging Face directories keep them; made by
 /// tests/fixtures/make_special_tokens_fixture.py.
 const SPECIAL_TOKENS: &str = include_str!("../../../../tests/fixtures/special_tokens.json");
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-/// What connections to a run in `dir` share, and the trainer's end of the commands.
+/// Makes the state that connections to a run in `dir` share, and the receiver of their commands.
 fn shared(dir: &std::path::Path) -> (Arc<Shared>, Receiver<Request>) {
     let (commands, requests) = channel();
     let (run, _) = SharedRun::begin(RunState::default()).unwrap();

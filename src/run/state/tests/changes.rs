@@ -1,4 +1,4 @@
-//! What operators have set, in the fold.
+//! Values that operators have set, in the fold.
 
 use super::*;
 use crate::run::event::{Answer, Change};

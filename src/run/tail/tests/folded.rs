@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a fold knows, without the values that differ between the two runs: numbers, times, notes and resume marks.
+/// Describes the state without the values that differ between the two runs: numbers, times, notes and resume marks.
 fn essence(state: &RunState) -> String {
     let live = state.live();
     let stretches = live.train.stretches().iter().zip(live.train.column(0));
