@@ -14,7 +14,7 @@ use crate::run::setting::{MOST_WEIGHT, Setting};
 use crate::run::table;
 use crate::run::words::MOST_LR;
 
-/// The answer to a command that has set something, and what it was, or why it is refused.
+/// The answer to a command that has set something with the change it made, or the reason why it is refused.
 type Adjusted = Result<(String, Change), String>;
 
 impl Trainer {

@@ -1,5 +1,5 @@
-//! What a run on a GPU notes of its features, and the file that keeps which algorithm each of its products got
-//! ([`crate::ops::algorithms`]), so that a resumed run has the same bits.
+//! Journals the GPU features of a run, and keeps the algorithm of each of its products in a file ([`crate::ops::algorithms`]), so that a
+//! resumed run has the same bits.
 
 use std::io::ErrorKind;
 

@@ -11,7 +11,7 @@ use crate::model::{Decoder, DecoderConfig, Format, Mode, Workspace, similarity};
 use crate::ops::{self, Precision};
 use crate::rank::{Count, ETA, LayerStats, ProbeAccumulator, ProbeResult};
 
-/// Ranks and what is measured with them; the error: attention that is not finite, in words.
+/// Ranks and what is measured with them; the error describes attention that is not finite.
 pub type Ranks = std::result::Result<(ProbeResult, LayerStats), String>;
 
 /// Buffers of a probe's passes.
@@ -45,7 +45,7 @@ impl Buffers {
     }
 }
 
-/// What a process counts in its windows of a probe; the error: attention that is not finite, in words.
+/// A process's counts in its windows of a probe; the error describes attention that is not finite.
 pub type Found = std::result::Result<Counts, String>;
 
 /// Counts of some windows of a probe, in their order.

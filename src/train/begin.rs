@@ -1,4 +1,4 @@
-//! How a trainer begins a run, or goes on with one.
+//! Begins a run, or continues one.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -39,7 +39,7 @@ use crate::run::lock::RunLock;
 use crate::run::presence::Presence;
 use crate::signals::Signalled;
 
-/// What a trainer is started with.
+/// The inputs of a trainer.
 pub struct Setup {
     /// With every default and path resolved.
     pub config: Config,
@@ -51,9 +51,9 @@ pub struct Setup {
     pub teachers: TeacherPaths,
     pub dataset: Dataset,
     pub device: Device,
-    /// The device as users call it.
+    /// The name of the device that users see: `cpu`, `cuda:0`.
     pub device_name: String,
-    /// What is to be said of the choice of device.
+    /// A remark on the choice of device, for the journal.
     pub device_note: Option<String>,
     pub threads: usize,
     /// Why products are computed in the config's `train.dtype`, where that was not simply asked for.
@@ -63,13 +63,13 @@ pub struct Setup {
     pub signalled: Arc<Signalled>,
     /// Whether an operator can answer a question at present.
     pub presence: Arc<Presence>,
-    /// Where an interrupted run goes on.
+    /// The place from which an interrupted run is continued.
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
     pub repeat: Vec<Repeat>,
     /// The ranks that train this run, of which this process is rank 0. The others [follow](super::follow).
     pub ranks: Arc<dyn Ranks>,
-    /// How many ranks there are, and where; `None` in a run of one process.
+    /// Number and hosts of the ranks; `None` in a run of one process.
     pub layout: Option<RankLayout>,
     /// This process's claim on the run's directory.
     pub lock: Arc<Mutex<RunLock>>,
@@ -103,7 +103,7 @@ impl Trainer {
         let Setup {
             device, dataset, ..
         } = setup;
-        // Whatever fails from here on, the other ranks leave.
+        // When dropped after an error below, this dismisses the other ranks.
         let peers = Arc::new(Peers::new(setup.ranks));
         let (place, bucket) = (peers.place(), bucket_elements());
         let directory = Directory::new(setup.lock);
@@ -132,7 +132,7 @@ impl Trainer {
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
                 let mut learner = learner.among(&peers, bucket)?;
-                // A model that the next task replaces is not read first.
+                // A model that the next task replaces is not read, unless it is still to be measured.
                 let goes_on = saved.state.task == Task::Train;
                 if goes_on || saved.state.downstream.is_due() {
                     saved.load_into(&mut learner, saved.state.trains())?;
@@ -152,7 +152,7 @@ impl Trainer {
                 let (passes, windows) = passes(&shape, None)?;
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
-                // Tokens are in memory already.
+                // The tokens are in memory already, so that this process holds them.
                 plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
                 let mut learner = learner.among(&peers, bucket)?;
@@ -194,7 +194,7 @@ impl Trainer {
         };
         let info = trainer.info();
         if setup.resume.is_some() {
-            // The journal may have lost its last lines, the one that tells of this checkpoint among them.
+            // The journal may have lost its last lines, including the one that reports this checkpoint.
             trainer.journal.skip_past(trainer.state.seq);
             trainer.keeping().take_stock();
             if let Some(name) = &resume.checkpoint {
@@ -224,7 +224,7 @@ impl Trainer {
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
-        // Said once: a resumed run whose state knows its windows has said so.
+        // Logged once per run: a resumed run whose state knows its windows has logged it already.
         if known_windows.is_none()
             && let Some(note) = eval_windows.note()
         {

@@ -1,4 +1,4 @@
-//! What is done between two steps, as verdicts say it: commands, checkpoints and the end of the process, pauses.
+//! Carries out verdicts between two steps: commands, checkpoints, the end of the process, pauses.
 
 use anyhow::Result;
 
@@ -10,10 +10,10 @@ use crate::run::event::{Body, Log, Phase, RunStatus};
 use crate::run::table;
 
 impl Trainer {
-    /// Does what verdicts ask for until a step is to be taken, or something else comes next.
+    /// Carries out verdicts until a step is to be taken, or something else comes next.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
-            // First: a launcher that has lost a rank asks this one to stop by a signal.
+            // This check comes first: a launcher that has lost a rank asks this one to stop by a signal, which would hide the reason.
             self.learner.peers().ranks().check()?;
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {
@@ -73,7 +73,7 @@ impl Trainer {
         }
     }
 
-    /// Journals what others have left for the journal.
+    /// Journals the lines that other threads have left for the journal.
     pub(super) fn journal_news(&mut self) {
         while let Some(body) = self.control.news() {
             self.emit(body);

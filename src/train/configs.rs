@@ -5,8 +5,7 @@ use std::ops::Deref;
 use crate::config::Config;
 use crate::config::resume::{self, Values};
 
-/// The config in force, which it can be used as, and that of `config.toml`, some of whose values may wait for the next
-/// round.
+/// The config in force, to which this dereferences, and that of `config.toml`, some of whose values may wait for the next round.
 pub(super) struct Configs {
     in_force: Config,
     wanted: Config,
@@ -49,17 +48,17 @@ impl Configs {
         (!said.is_empty()).then(|| said.join(", "))
     }
 
-    /// Puts the values into force that waited.
+    /// Puts the waiting values into force.
     pub(super) fn adopt_waiting(&mut self) {
         self.in_force = self.wanted.clone();
     }
 
-    /// Wants what is in force.
+    /// Drops the waiting values in favour of those in force.
     pub(super) fn drop_waiting(&mut self) {
         self.wanted = self.in_force.clone();
     }
 
-    /// Puts the values of a phase into force that is in progress again.
+    /// Puts the values of a phase into force that is continued after a rollback.
     pub(super) fn return_to(&mut self, phase: &Values) {
         self.in_force = resume::in_force(&self.wanted, phase);
     }

@@ -1,6 +1,6 @@
-//! What happens at a step boundary is decided here, before anything is done: commands, signals, the clock, limits and
-//! pauses become one [`Verdict`]. Steps, evaluations and commands follow from verdicts alone, so that a process that is
-//! given the same ones takes the same steps. What is done while a result is not on disk is a [`Retry`].
+//! Decides what happens at a step boundary, before anything is done: commands, signals, the clock, limits and pauses become one
+//! [`Verdict`]. Steps, evaluations and commands follow from verdicts alone, so that a process that is given the same verdicts takes the
+//! same steps. While a result is not on disk, a [`Retry`] is decided instead.
 
 mod retry;
 
@@ -21,10 +21,10 @@ use crate::signals::Signalled;
 
 pub(super) use retry::{Retry, STOP_PATIENCE};
 
-/// How often a paused trainer looks at signals and the clock.
+/// Interval at which a paused trainer checks signals and the clock.
 pub(super) const PAUSED_GLANCE: Duration = Duration::from_millis(100);
 
-/// What is to be done at a step boundary.
+/// A decision at a step boundary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
@@ -40,8 +40,8 @@ pub enum Verdict {
     Limit { outcome: Outcome },
     /// Look again soon: the run is paused.
     Wait,
-    /// End the process: a question has waited for `policy.unattended_minutes`, which leaves a checkpoint, or something has
-    /// failed and no operator is there to ask.
+    /// End the process: a question has waited for `policy.unattended_minutes`, which leaves a checkpoint, or something has failed and no
+    /// operator is present.
     Leave,
 }
 
@@ -102,8 +102,8 @@ impl Control {
         }
     }
 
-    /// Decides what is done at the boundary that `state` has come to, `elapsed` seconds of run time after its beginning.
-    /// With [`Verdict::Obey`] comes who sent the command.
+    /// Decides what is done at the boundary that `state` has come to, `elapsed` seconds of run time after its beginning. With
+    /// [`Verdict::Obey`] comes the sender of the command.
     pub(super) fn verdict(
         &mut self,
         state: &mut TrainState,
@@ -143,8 +143,8 @@ impl Control {
         })
     }
 
-    /// Decides what comes after something that only an operator can set right: [`Verdict::Wait`] where one can be asked, or
-    /// another run's decisions answer, and [`Verdict::Leave`] otherwise.
+    /// Decides what follows a failure that only an operator can resolve: [`Verdict::Wait`] if one can be asked, or another run's decisions
+    /// answer, and [`Verdict::Leave`] otherwise.
     pub(super) fn verdict_on_failure(&self, state: &TrainState) -> Verdict {
         match self.attended(state) {
             true => Verdict::Wait,
@@ -161,7 +161,7 @@ impl Control {
 
     /// Returns the next request, waiting a moment for it.
     fn receive(&mut self) -> Option<Request> {
-        // One that was overtaken by a signal.
+        // A request that was overtaken by a signal.
         if let Some(request) = self.received.pop_front() {
             return Some(request);
         }
@@ -203,7 +203,7 @@ impl Control {
         !self.attended(state) && self.presence.alone_for().as_secs_f64() >= patience
     }
 
-    /// What clients have left for the journal.
+    /// Returns the next event that clients have left for the journal.
     pub(super) fn news(&self) -> Option<Body> {
         self.presence.news()
     }

@@ -1,4 +1,4 @@
-//! The text of a run and what was last measured on it: batches of the training text, windows of the validation text.
+//! The texts of a run: batches of the training text, windows of the validation text, and their latest losses.
 
 use anyhow::Result;
 
@@ -24,7 +24,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Draws batches as `config` says, of windows of `time` tokens. `place` is this rank, and how many there are.
+    /// Draws batches of the size in `config`, of windows of `time` tokens. `place` is this rank, and the number of ranks.
     ///
     /// # Errors
     /// When a batch cannot be cut into such windows.
@@ -71,7 +71,7 @@ impl Data {
     /// Returns this rank's windows of a batch. [`Self::give_back`] their memory after use.
     ///
     /// # Errors
-    /// When no thread can be had, or an id is outside the vocabulary.
+    /// When the system refuses a thread, or an id is outside the vocabulary.
     pub(super) fn batch(&mut self, drawn: &Drawn) -> Result<Batch> {
         self.reader.read(drawn)
     }

@@ -1,4 +1,4 @@
-//! Decisions: when one is due or offered, the evidence it rests on, and what the policy makes of it.
+//! Decisions: when one is due or offered, the evidence for it, and the answer of the policy.
 
 use anyhow::{Context, Result};
 
@@ -24,7 +24,7 @@ use crate::run::table;
 
 /// The share of a round from which on a forecast may end it.
 const JUDGED_FROM: f64 = 0.3;
-/// Growths whose cost is in the evidence: an event stays small for models of very many layers.
+/// Most growths whose cost is in the evidence, so that its event stays small for models of very many layers.
 const MOST_COSTS: usize = 48;
 
 impl Trainer {
@@ -94,7 +94,7 @@ impl Trainer {
         from.saturating_add(self.overrun())
     }
 
-    /// Takes the decision by [`evidence::algorithm_1`]. `None`, and the decision stays open, where that takes none.
+    /// Takes the decision by [`evidence::algorithm_1`]. Where the algorithm takes none, returns `None` and leaves the decision open.
     fn decide_alone(&mut self, evidence: &Evidence) -> Option<Choice> {
         if GapData::of(evidence.gap, evidence.gap_stderr) == GapData::NoError {
             self.warn(format!(
@@ -117,9 +117,8 @@ impl Trainer {
         Some(choice)
     }
 
-    /// Judges where a round is going, after an evaluation before its end. Under `ask` and `pause`, a match, a plateau, and a
-    /// forecast that it will not match are each offered once; under `auto` such a forecast ends the round where
-    /// `policy.forecast` says so.
+    /// Judges after an evaluation before the end of a round where the round is going. Under `ask` and `pause`, a match, a plateau, and a
+    /// forecast that it will not match are each offered once; under `auto` such a forecast ends the round if `policy.forecast` is set.
     pub(super) fn judge_course(&mut self, record: &Evaluation) -> Result<()> {
         let early = self.state.phase_step < self.state.due;
         if self.state.round() == 0 || !early {
@@ -204,7 +203,7 @@ impl Trainer {
         evidence.context("a round has a benchmark")
     }
 
-    /// What a round costs without a growth and with each that there is room for, up to [`MOST_COSTS`] layers.
+    /// Returns the costs of a round without a growth and with each growth that there is room for, up to [`MOST_COSTS`] layers.
     fn costs(&self) -> Vec<GrowthCost> {
         let grown = (1..=MOST_COSTS).map_while(|add| {
             let cost = self.growth_cost(add)?;
@@ -215,7 +214,7 @@ impl Trainer {
             .collect()
     }
 
-    /// What growing by up to `add` layers would cost; `None` when no layer is left.
+    /// Returns the cost of growing by up to `add` layers; `None` when no layer is left.
     fn growth_cost(&self, add: usize) -> Option<GrowthCost> {
         let shape = self.learner.shape();
         let max = plan::max_layers(&self.config, self.reference_layers);
@@ -254,13 +253,13 @@ impl Trainer {
         }
     }
 
-    /// What a phase that trains a model of this shape takes here.
+    /// Returns the memory of a phase that trains a model of this shape here.
     pub(super) fn memory_of(&self, shape: &DecoderConfig) -> Memory {
         let text = self.data.bytes_in_memory();
         Memory::of_phase(self.learner.passes(), shape, true, text)
     }
 
-    /// What this process can have in memory for the next phase, once the present one's is freed.
+    /// Returns the memory that is available to the next phase, once the present one's is freed.
     pub(super) fn memory_held(&self) -> Held {
         let (passes, shape) = (self.learner.passes(), self.learner.shape());
         let held = self.learner.holds();

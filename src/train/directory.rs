@@ -15,7 +15,7 @@ use crate::run::journal::{Journal, Place};
 use crate::run::lock::RunLock;
 use crate::text;
 
-/// How often the directory is looked for.
+/// Interval between two checks of the directory.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The directory of a run and the lock on it, what was last reported of both, and when.
@@ -30,7 +30,7 @@ pub(super) struct Directory {
     lock_reported: bool,
 }
 
-/// What a look at the directory has found.
+/// The result of a check of the directory.
 pub(super) enum Found {
     /// It is where it was; with a warning about its lock file.
     Kept(Option<String>),
@@ -70,7 +70,7 @@ impl Directory {
     /// Replaces the run's `config.toml`.
     ///
     /// # Errors
-    /// When it cannot be written; the former one is as it was then.
+    /// When it cannot be written; the old file is then unchanged.
     pub(super) fn write_config(&self, config: &Config) -> io::Result<()> {
         let text = config::to_toml(config);
         self.handle.root().replace_file(CONFIG, text.as_bytes())

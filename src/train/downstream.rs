@@ -1,4 +1,4 @@
-//! What is due of tasks and samples: a checkpoint holds it, so that a resume measures what was not, and nothing twice.
+//! The tasks and samples that are due. A checkpoint holds them, so that a resume measures what was not measured, and nothing twice.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
-    /// Whether it need not be written.
+    /// Whether it is empty, so that it need not be written.
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && !self.samples && self.done.is_empty()
     }
@@ -40,7 +40,7 @@ impl Downstream {
         !self.tasks.is_empty() || self.samples
     }
 
-    /// Makes tasks due at step `step` of the phase, but for those that were measured there.
+    /// Makes tasks due at step `step` of the phase, except those that were measured there.
     pub(super) fn owe(&mut self, tasks: &[String], step: u64) {
         if self.at != step {
             self.done.clear();
@@ -82,10 +82,10 @@ impl Downstream {
         self.samples = false;
     }
 
-    /// Refuses what no trainer writes.
+    /// Rejects values that a trainer never writes.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// Describes the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         let mut all = self.tasks.iter().chain(&self.done);
         let fits = self.tasks.len().max(self.done.len()) <= MOST_TASKS

@@ -1,4 +1,4 @@
-//! What a decision rests on: forecasts, and what the evidence speaks for.
+//! The evidence for a decision: forecasts, and the choice that the evidence suggests.
 
 use super::outcome::Choice;
 use super::state::{AtStep, TrainState};
@@ -15,7 +15,7 @@ use crate::run::state::RoundResult;
 use crate::run::table;
 use crate::run::trouble::is_diverged;
 
-/// What is measured for a decision besides what the state holds.
+/// Measurements for a decision that the state does not hold.
 pub struct Measured<'a> {
     /// The evaluation at the present step.
     pub record: &'a Evaluation,
@@ -28,7 +28,7 @@ pub struct Measured<'a> {
     pub costs: Vec<GrowthCost>,
 }
 
-/// Gathers what a decision rests on; `None` before there is a benchmark.
+/// Gathers the evidence for a decision; `None` before there is a benchmark.
 pub fn gather(
     state: &TrainState,
     config: &Config,
@@ -64,7 +64,7 @@ pub fn gather(
     let grow = growth.as_ref().map(|g| Prospect::Grow { layers: g.add });
     let prospects = [Some(Prospect::AsPlanned), Some(train_on), grow];
     let prospects = prospects.into_iter().flatten();
-    // Where the end is reached, what is planned is what has come out.
+    // At the end of the phase, the result as planned is known and needs no forecast.
     let open = prospects.filter(|p| *p != Prospect::AsPlanned || known.due > known.step);
     let forecasts = open.map(|prospect| known.forecast(prospect)).collect();
     let grown = growth.as_ref().map(|g| g.parameters);
@@ -100,7 +100,7 @@ pub fn gather(
 const MOST_TOKENS: f64 = 20.0;
 const MOST_FACTOR: f64 = 2.0;
 
-/// What the literature says of growing from here to `grown` parameters, with its source.
+/// Returns rules from the literature on growing from here to `grown` parameters, with their sources.
 fn rules(tokens: u64, parameters: u64, grown: Option<u64>) -> Vec<String> {
     let share = |n: u64| n as f64 / parameters.max(1) as f64;
     let mut rules = vec![format!(
@@ -132,7 +132,7 @@ pub(super) fn algorithm_1(evidence: &Evidence, mode: GrowMode) -> Option<Choice>
     })
 }
 
-/// What forecasts need to know of the present phase and of those before it.
+/// Collects the facts about the present phase and those before it that forecasts need.
 pub fn known(state: &TrainState, config: &Config, layers: usize) -> Known {
     let curve = |evals: &[AtStep<Evaluation>], course: &Course, is_cold: bool| {
         let points = evals.iter().map(|e| (e.phase_step, e.val_loss()));
@@ -184,7 +184,7 @@ pub fn divergence(evals: &[AtStep<Evaluation>]) -> Option<String> {
     })
 }
 
-/// What the evidence speaks for, and why. `diverged` is [`divergence`], `outlook` what is expected of training on.
+/// Returns the suggestion that follows from the evidence, and why. `diverged` is [`divergence`], `outlook` the forecast of training on.
 pub fn suggest(
     diverged: Option<String>,
     matched: bool,

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use crate::corpus::Dataset;
 use crate::dist::Ranks;
 
-/// What a rank other than 0 is started with. Shapes, sizes, weights and teachers come from rank 0.
+/// The inputs of a rank other than 0. Shapes, sizes, weights and teachers come from rank 0.
 pub struct FollowSetup {
     /// The texts of rank 0's run, encoded by the same tokenizer.
     pub dataset: Dataset,
@@ -23,10 +23,10 @@ pub struct FollowSetup {
     pub ranks: Arc<dyn Ranks>,
 }
 
-/// Takes part in a run until rank 0 has ended it, and returns how it has.
+/// Takes part in a run until rank 0 has ended it, and returns how it ended.
 ///
 /// # Errors
-/// When rank 0 is lost, or an operation fails on this rank; the other ranks wait for it then, until its process ends.
+/// When rank 0 is lost, or an operation fails on this rank; the other ranks then wait for it until its process ends.
 pub fn run(setup: FollowSetup) -> Result<Ended> {
     let peers = Arc::new(Peers::new(setup.ranks));
     let place = peers.place();
@@ -47,7 +47,7 @@ struct Follower {
     reader: Reader,
     device: Device,
     peers: Arc<Peers>,
-    /// From rank 0's first instruction on.
+    /// `None` until rank 0's first instruction.
     learner: Option<Learner>,
 }
 
@@ -68,7 +68,7 @@ impl Follower {
                 other => {
                     let learner = self.learner.as_mut().context("no learner was announced")?;
                     let done = carry_out(other, learner, &mut self.reader);
-                    // What all ranks know to have failed, rank 0 decides upon.
+                    // If all ranks know of a failure, rank 0 decides what follows.
                     if let Err(why) = done
                         && !self.peers.are_in_step()
                     {

@@ -1,5 +1,5 @@
-//! Growth as a transaction: preflight, a verified checkpoint before it, the grown model, its evaluation, and only then
-//! the `grow` event. Whatever fails on the way, or soon after, is rolled back.
+//! Growth as a transaction: checks, a verified checkpoint before it, the grown model, its evaluation, and only then the `grow` event. If a
+//! part of it fails, or the grown model fails soon after, it is rolled back.
 
 use anyhow::{Result, bail};
 
@@ -15,7 +15,7 @@ use crate::run::event::{Body, Growth, Phase};
 use crate::run::hints::DECIDE_AGAIN;
 
 impl Trainer {
-    /// The next round, with `add` more layers. `Some` ends this process's part.
+    /// Begins the next round, with `add` more layers. `Some` ends this process's part.
     pub(super) fn grow(&mut self, add: usize, mode: GrowMode) -> Result<Option<Ended>> {
         match self.try_grow(add, mode) {
             Ok(round) => {
@@ -27,7 +27,7 @@ impl Trainer {
         }
     }
 
-    /// Grows and evaluates; the last thing is the `grow` event.
+    /// Grows and evaluates; the `grow` event comes last.
     fn try_grow(&mut self, add: usize, mode: GrowMode) -> Result<u32> {
         if let Some(refusal) = self.cannot_grow(add) {
             bail!(refusal);
@@ -86,9 +86,9 @@ impl Trainer {
         Ok(round)
     }
 
-    /// Whether the growth that the present round began with has failed, once that can be said: it has proved itself when
-    /// the validation loss is finite at the next evaluation and, with `grow.recover_steps`, has come back below its value
-    /// before the growth by then.
+    /// Returns why the growth that the present round began with has failed, once that is known. A growth has succeeded if the validation
+    /// loss is finite at the next evaluation and, with `grow.recover_steps`, has come back below its value before the growth within that
+    /// number of steps.
     pub(super) fn judge_growth(&mut self) -> Result<Option<String>> {
         let Some(pending) = self.state.pending_growth.clone() else {
             return Ok(None);
@@ -118,7 +118,7 @@ impl Trainer {
         Ok(None)
     }
 
-    /// Goes back to what was before a growth, and says why.
+    /// Goes back to the model before a growth, and reports why.
     pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
         let round = self.state.rounds.last().map_or(1, |r| r.round);
         let known = self
@@ -129,7 +129,7 @@ impl Trainer {
         let name = known.or_else(|| self.keeper.before_growth());
         let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
-        // Without all ranks nothing can be read back: a resume does so.
+        // If a rank is lost, nothing can be read back here: a resume does so.
         self.learner.peers().ranks().check()?;
         self.roll_back(&name, why).map_err(|error| {
             error.context(format!(
@@ -139,7 +139,7 @@ impl Trainer {
         self.held_back(&format!("the model was not grown: {why}"))
     }
 
-    /// After an end of a round that was not to be: an operator decides again, or the process ends.
+    /// Handles a round whose end could not be carried out: an operator decides again, or the process ends.
     pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
         if self.control.verdict_on_failure(&self.state) == Verdict::Wait {
             self.pause(Pause::Waiting, Some(format!("{message}{DECIDE_AGAIN}")));

@@ -1,8 +1,8 @@
 //! Results that exist in memory only: the trainer pauses until the disk has them.
 //!
-//! A scheduled checkpoint that cannot be written is a warning: the next one will do. At the end of a phase the model that
-//! comes next takes the memory of the result. [`Trainer::insist`] retries automatically and on
-//! command, and gives up only on command or when a process that was asked to stop must end.
+//! A scheduled checkpoint that cannot be written is only a warning, since another one follows. At the end of a phase, the next model takes
+//! the memory of the result, so that the result must be on disk first. [`Trainer::insist`] retries automatically and on command, and gives
+//! up only on command or when a process that was asked to stop must end.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::run::trouble::IN_MEMORY;
 /// Seconds between attempts; the last number repeats.
 const WAITS: [u64; 4] = [1, 2, 5, 10];
 
-/// What ends the wait for the next attempt.
+/// The event that ends the wait for the next attempt.
 enum Next {
     /// The time is over, or a client asked for an attempt and is owed an answer.
     Try(Option<(Promise, Command)>),
@@ -125,8 +125,8 @@ impl Trainer {
         insisted
     }
 
-    /// Says why something is in memory only, what it is, and what can be done. The reason comes first, where a narrow screen
-    /// cuts the rest.
+    /// Describes why something is in memory only, what it is, and what can be done. The reason comes first, because a narrow screen cuts
+    /// the rest.
     fn describe(&self, what: &str, error: &str) -> String {
         let (run, most) = (self.directory.run().argument(), WAITS[WAITS.len() - 1]);
         format!(
@@ -145,7 +145,7 @@ impl Trainer {
         self.tell_journal_problem();
     }
 
-    /// Looks after everything that does not wait for the disk until another attempt is due.
+    /// Takes care of everything that does not wait for the disk, until another attempt is due.
     fn wait_for_attempt(&mut self, wait: Duration, what: &str) -> Next {
         let began = Instant::now();
         loop {
@@ -208,7 +208,7 @@ impl Trainer {
     }
 }
 
-/// What stays the same of a message when its numbers change.
+/// Removes the digits of a message, so that messages that differ only in numbers are equal.
 fn without_digits(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }

@@ -1,4 +1,4 @@
-//! What rank 0 has all ranks do.
+//! The instructions of rank 0 to all ranks.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use super::outcome::Ended;
 use super::passes::Passes;
 use crate::model::DecoderConfig;
 
-/// One operation that every rank takes part in. Rank 0 announces it before it begins; between two of them it does what needs
-/// no other rank, as long as it likes.
+/// One operation that every rank takes part in. Rank 0 announces it before it begins; between two operations it does work that other ranks
+/// have no part in, for any length of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Instruction {
     /// Make a learner, which holds no model yet.
@@ -43,17 +43,17 @@ pub enum Instruction {
         moment: Moment,
         range: Range<usize>,
     },
-    /// Score documents that rank 0 hands out, with a softmax over so many rows of the vocabulary.
+    /// Score documents that rank 0 hands out, with a softmax over this number of rows of the vocabulary.
     Score {
         vocab: usize,
     },
-    /// Say how long the latest steps took.
+    /// Report the times of the latest steps.
     Pace,
-    /// Leave: this process's part is over as rank 0's is.
+    /// Leave: this process's part ends as rank 0's does.
     End(Ended),
 }
 
-/// Which windows a step learns from, drawn alike on every rank.
+/// The windows that a step learns from, drawn alike on every rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drawn {
     pub seed: u64,

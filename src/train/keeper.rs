@@ -42,9 +42,9 @@ struct Pending {
     verify: bool,
     /// Whether it is written from the model's own memory, so that training waits for it.
     live: bool,
-    /// The best and the reference's checkpoint before it, should it not be written.
+    /// The best and the reference's checkpoint before this one, which are restored if it is not written.
     before: (Option<(String, f64)>, Option<String>),
-    /// Who asked for it.
+    /// The answers that are owed to those who asked for it.
     promises: Vec<Promise>,
 }
 
@@ -63,10 +63,10 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of a run's checkpoints.
+    /// Makes a keeper of a run's checkpoints.
     ///
     /// # Errors
-    /// When no thread can be had.
+    /// When the system refuses a thread.
     pub(super) fn new(checkpoints: Checkpoints, handle: Arc<RunHandle>) -> std::io::Result<Self> {
         Ok(Self {
             writer: Writer::start(checkpoints.clone())?,
@@ -98,7 +98,7 @@ impl Keeper {
     }
 }
 
-/// A keeper with what a checkpoint is made of, and the journal that hears of it.
+/// A keeper with the contents of a checkpoint, and the journal that reports it.
 pub(super) struct Keeping<'a> {
     pub(super) keeper: &'a mut Keeper,
     pub(super) state: &'a mut TrainState,
@@ -200,7 +200,7 @@ impl Keeping<'_> {
                     );
                     self.emit(Body::Log(Log { message }));
                 }
-                // In the file before the checkpoint can be: a resume looks for this line.
+                // The line must be in the file before the checkpoint is on disk, because a resume looks for it.
                 self.journal.flush();
                 if crate::fault::fails_at(&format!("checkpoint {reason}")) {
                     let full = std::io::ErrorKind::StorageFull.into();
@@ -397,9 +397,9 @@ impl Keeping<'_> {
         self.write_owed();
     }
 
-    /// Writes what is still to be written. Failures are reported once, and once that they are over.
+    /// Writes the owed files. Failures are reported once, and so is their end.
     pub(super) fn write_owed(&mut self) {
-        // What lies in the directory's place now is another run's.
+        // Another run's directory may have taken the place of this one's.
         if self.keeper.owed.is_empty() || self.journal.place() == Place::Replaced {
             return;
         }
@@ -419,7 +419,7 @@ impl Keeping<'_> {
     }
 }
 
-/// Says what has become of a directory that holds another journal, and what to do.
+/// Describes the state of a directory that holds another journal, and what to do.
 pub(super) fn describe_replacement(own: &Journal, run: &RunDir) -> String {
     let (dir, journal) = (text::argument(run.path()), run.events());
     let way = match own.is_linked() {

@@ -29,7 +29,7 @@ use buckets::Buckets;
 pub use buckets::{BUCKET, bucket_elements};
 pub use pace::Pace;
 
-/// What is wrong where a model should be held.
+/// The error where a model should be held.
 const NONE_HELD: &str = "no model is in memory: replacing the last one failed";
 
 /// Holds the model, and trains and measures it.
@@ -48,7 +48,7 @@ pub struct Learner {
     peers: Arc<Peers>,
     /// Least elements of gradients that are summed over ranks at once; `None`: all, after the backward pass.
     bucket: Option<usize>,
-    /// Since it was last asked for.
+    /// Times of the steps since they were last collected.
     pace: Pace,
 }
 
@@ -64,16 +64,16 @@ struct Held {
 #[derive(Debug)]
 struct Buffers {
     workspace: Workspace,
-    /// Of the latest step.
+    /// The sums of the latest step.
     sums: Sums,
-    /// Of passes over this model.
+    /// Recorded passes of this model.
     recordings: Recordings,
     evaluator: Evaluator,
     /// Made by the first probe.
     probe: Option<attention::Buffers>,
 }
 
-/// What an optimizer step did.
+/// The result of an optimizer step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     /// Mean of the objective over the batch, in nats.
@@ -82,7 +82,7 @@ pub struct Step {
     pub grad_norm: f64,
     /// Whether the gradients were clipped.
     pub clipped: bool,
-    /// False when either is not finite: the weights were not touched.
+    /// Whether the weights were updated; false when the loss or the norm is not finite.
     pub applied: bool,
 }
 
@@ -102,9 +102,8 @@ impl Learner {
         }
     }
 
-    /// The same as one of several ranks, which all hold the same model: each computes its part of steps and measurements. On rank 0,
-    /// operations are announced to the others. Gradients are summed in buckets of at least `bucket` elements
-    /// ([`bucket_elements`]).
+    /// Makes this the learner of one of several ranks, which all hold the same model: each computes its part of steps and measurements. On
+    /// rank 0, operations are announced to the others. Gradients are summed in buckets of at least `bucket` elements ([`bucket_elements`]).
     ///
     /// # Errors
     /// When a rank is lost.
@@ -244,7 +243,7 @@ impl Learner {
                 teacher.read(inputs)?;
             }
             match objective {
-                // Its gradients are the step's: sums over ranks start while the others are computed.
+                // The last pass completes the gradients of the step: sums over ranks start while the remaining gradients are computed.
                 _ if overlaps && pass + 1 == passes => {
                     let loss = |head: Head<'_>| objective.apply(&head, teacher, scale);
                     let finished = &mut |from| buckets.finish(from);
@@ -280,7 +279,7 @@ impl Learner {
         let waited = self.peers.ranks().finish_sums()?;
         self.pace.add(waited);
         Optimizer::add_squares(&held.model, values.frozen, sums)?;
-        // The one wait of a step on a GPU.
+        // On a GPU, this is the only wait of a step.
         let totals = sums.read()?;
         let mut losses = [totals.losses];
         let began = Instant::now();

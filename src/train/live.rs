@@ -1,9 +1,8 @@
-//! What operators have set while the training ran. The state of a checkpoint holds it, so that a resume goes on with it
-//! and a rollback undoes it.
+//! Values that operators have set while the training ran. The state of a checkpoint holds them, so that a resume continues with them and a
+//! rollback undoes them.
 //!
-//! A change holds from its place on, a round (0 for the reference) and a step of it, until the next change. A control,
-//! which goes through the schedules of the rounds that it is compared with, is given their places and so their values; but
-//! it trains all of its layers.
+//! A change holds from its place on, a round (0 for the reference) and a step of it, until the next change. A control, which goes through
+//! the schedules of the rounds that it is compared with, is given their places and so their values; but it trains all of its layers.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +41,7 @@ struct WeightChange {
     weight: f64,
 }
 
-/// What an operator had set and another config has overruled.
+/// A value that an operator had set and another config has overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overruled {
     Setting(Setting),
@@ -60,7 +59,7 @@ impl Overruled {
     }
 }
 
-/// Keys of `[train]` and `[reference.train]` that a schedule follows from.
+/// Keys of `[train]` and `[reference.train]` that determine a schedule.
 const SCHEDULE: [&str; 4] = ["lr", "min_lr", "warmup", "schedule"];
 
 /// A linear fall of the learning rate.
@@ -86,7 +85,7 @@ impl Cooldown {
 }
 
 impl LiveControls {
-    /// Nothing has been set.
+    /// Whether nothing has been set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -122,7 +121,7 @@ impl LiveControls {
         let shared = SCHEDULE.iter().map(|key| format!("train.{key}"));
         let mut keys = own.filter(|_| round == 0).chain(shared);
         let cools_down = self.cooldowns.iter().any(|c| c.place.0 == round);
-        // A minimum that is absent is a tenth of the peak, which may stand in no value.
+        // A key may be absent before or now: an absent minimum is a tenth of the peak. States of earlier versions have no values at all.
         let changed = |key: &String| before.get(key) != now.get(key) && !before.is_empty();
         if let Some(key) = keys.find(|key| cools_down && changed(key)) {
             self.cooldowns.retain(|c| c.place.0 != round);
@@ -208,10 +207,10 @@ impl LiveControls {
         }
     }
 
-    /// Refuses what no trainer writes, in a state that was read.
+    /// Rejects values that a trainer never writes, in a state that was read.
     ///
     /// # Errors
-    /// What is wrong.
+    /// Describes the problem.
     pub fn check(&self, most_layers: usize) -> Result<(), String> {
         if self.frozen.iter().any(|&layer| layer >= most_layers) {
             return Err(format!("a layer beyond {most_layers} is frozen"));

@@ -1,4 +1,4 @@
-//! What a run is trained on, as the trainer asks for it and as its journal describes it.
+//! The machine that trains a run: the trainer's access to it, and its description for the journal.
 
 use candle_core::Device;
 
@@ -9,7 +9,7 @@ use crate::run::GpuStats;
 /// The device of a training, its monitor and the number of compute threads.
 pub(super) struct Machine {
     device: Device,
-    /// The device as users call it.
+    /// The name of the device that users see: `cpu`, `cuda:0`.
     name: String,
     monitor: Option<Monitor>,
     threads: usize,
@@ -17,7 +17,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// `dtype_reason` says why products are computed in the config's `train.dtype`.
+    /// Begins to watch a device. `dtype_reason` is the reason why products are computed in the config's `train.dtype`.
     pub(super) fn new(
         device: Device,
         name: String,
@@ -53,12 +53,12 @@ impl Machine {
         self.dtype_reason.as_deref()
     }
 
-    /// Measures how a GPU is doing, if the last measurement is long enough ago.
+    /// Reads the GPU's state, if the last reading is long enough ago.
     pub(super) fn gpu_stats(&mut self) -> Option<GpuStats> {
         self.monitor.as_mut().and_then(Monitor::reading)
     }
 
-    /// Asks for the memory that this process can have where it holds `on_gpu` bytes on a GPU.
+    /// Asks for the memory that is available to this process, which holds `on_gpu` bytes on a GPU.
     pub(super) fn held(&self, on_gpu: u64) -> Held {
         Held::now(&self.device, on_gpu)
     }

@@ -30,7 +30,7 @@ impl<T> Deref for AtStep<T> {
 pub struct FinishedPhase {
     pub phase: Phase,
     pub evals: Vec<AtStep<Evaluation>>,
-    /// What it started from; absent in states of earlier versions.
+    /// The weights that it started from; absent in states of earlier versions.
     #[serde(default)]
     pub start: Option<Start>,
     /// Its learning rates; in states of earlier versions not known.
@@ -38,7 +38,7 @@ pub struct FinishedPhase {
     pub course: Course,
 }
 
-/// Reads a measurement of any version: earlier ones kept fewer of its fields, whose place the default's take.
+/// Reads a measurement of any version. Earlier versions kept fewer of its fields; those that are missing get their defaults.
 fn of_any_version<T>(mut fields: Map<String, Value>) -> Result<AtStep<T>, serde_json::Error>
 where
     T: Default + Serialize + DeserializeOwned,

@@ -15,7 +15,7 @@ use crate::run::event::{
 };
 use crate::run::table;
 
-/// What a command leads to, and the answer to it, which may name a value that was set.
+/// The consequence of a command and its answer, which may include a value that was set.
 type Applied = (Next, Option<(String, Option<Change>)>);
 
 impl Trainer {
@@ -61,8 +61,8 @@ impl Trainer {
         record::answer(&mut self.journal, &self.state, promise, answer, None);
     }
 
-    /// The outer result is a failure of the trainer, the inner one a refusal. Without a message the answer is owed
-    /// until a checkpoint is on disk.
+    /// Applies a command. The outer error is a failure of the trainer, the inner one a refusal. Without a message the answer is owed until
+    /// a checkpoint is on disk.
     fn apply(&mut self, by: By, command: &Command) -> Result<Result<Applied, String>> {
         let done = |message: String| Ok(Ok((Next::Boundary, Some((message, None)))));
         let set = |(message, change)| Ok(Ok((Next::Boundary, Some((message, Some(change))))));
@@ -181,7 +181,7 @@ impl Trainer {
                     let message = format!("rolled back to {checkpoint}");
                     Ok(Ok((Next::Again, Some((message, None)))))
                 }
-                // The present model had to be given up for it.
+                // The present model has been freed for it.
                 Err(error) if self.learner.holds().is_none() => Err(error),
                 Err(error) => Ok(Err(format!("{error:#}"))),
             },

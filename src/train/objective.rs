@@ -1,4 +1,4 @@
-//! What training minimises.
+//! The training objectives.
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! How parts of a trainer's work end, and what is owed when they do.
+//! The ways in which parts of a trainer's work end, and the answers that are owed then.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::command::{GrowMode, Reply};
 use crate::run::event::Outcome;
 
-/// How a trainer's work ended.
+/// The end of a trainer's work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// The recipe is done.
@@ -18,11 +18,11 @@ pub enum Ended {
     Preempted,
     /// Asked to stop by a signal while its last state could not be written; resumable from an older one.
     Lost(String),
-    /// It cannot go on.
+    /// It cannot continue.
     Failed(String),
 }
 
-/// What the operator or the policy chose at a decision.
+/// A choice of the operator or the policy at a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Grow {
@@ -41,29 +41,29 @@ pub(super) struct Promise {
     pub(super) began: Instant,
 }
 
-/// What a step boundary leads to.
+/// The consequence of a step boundary.
 pub(super) enum Boundary {
     /// Train a step; a probe may follow an evaluation after it if there is time.
     Step {
         probe: bool,
     },
-    /// The state is another one: look again at what comes next.
+    /// The state has changed: decide again what comes next.
     Again,
     Choice(Choice),
     End(Ended),
 }
 
-/// What a command leads to.
+/// The consequence of a command.
 pub(super) enum Next {
-    /// Nothing but what the boundary leads to anyway.
+    /// Continue at this boundary.
     Boundary,
-    /// The state is another one: look again at what comes next.
+    /// The state has changed: decide again what comes next.
     Again,
     Choice(Choice),
     End(Ended),
 }
 
-/// What the end of a phase's steps leads to.
+/// The consequence of the end of a phase's steps.
 pub(super) enum Due {
     PhaseOver,
     Choice(Choice),
@@ -73,7 +73,7 @@ pub(super) enum Due {
     End(Ended),
 }
 
-/// How the wait for a result to be on disk ended.
+/// The end of the wait for a result to be on disk.
 pub(super) enum Insisted<T> {
     Done(T),
     /// Given up: this process's part ends.

@@ -12,7 +12,7 @@ use crate::run::handle::RunHandle;
 /// Files of probes that wait before the oldest is given up: each is a few KB.
 const PROBES_WAITING: usize = 256;
 
-/// What is still to be written.
+/// The files that are still to be written.
 #[derive(Default)]
 pub(super) struct Owed {
     /// Links under `checkpoints/`, and the checkpoints they are to point at.
@@ -31,7 +31,7 @@ struct Probe {
     stats: LayerStats,
 }
 
-/// What the operator is to know of an attempt.
+/// A message for the operator about an attempt.
 pub(super) enum Report {
     Log(String),
     Warning(String),
@@ -60,7 +60,7 @@ impl Owed {
         });
     }
 
-    /// Writes what is still to be written. Failures are reported once, and once that they are over.
+    /// Writes the owed files. Failures are reported once, and so is their end.
     pub(super) fn write(&mut self, checkpoints: &Checkpoints, run: &RunHandle) -> Option<Report> {
         let written = self.write_links(checkpoints);
         match written.and_then(|()| self.write_probes(run)) {

@@ -1,4 +1,4 @@
-//! How a run computes: sizes of the training pass, of evaluations and of probes, which stay the same over all phases.
+//! The sizes of a run's passes for training, evaluation and probes, which stay the same over all phases.
 
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -19,7 +19,7 @@ pub struct Passes {
     pub time: usize,
     /// Tokens of an optimizer step, of all ranks together.
     pub batch_tokens: u64,
-    /// What a training pass keeps.
+    /// The values that a training pass keeps.
     pub mode: Mode,
     pub format: Format,
     /// Windows of an evaluation, and of one of its passes.
@@ -143,7 +143,7 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
     }
 }
 
-/// What a training step keeps of its forward pass (`train.recompute`).
+/// Returns the values that a training step keeps of its forward pass (`train.recompute`).
 pub fn mode(config: &TrainConfig) -> Mode {
     match config.recompute {
         true => Mode::Recompute,

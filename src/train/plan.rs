@@ -1,5 +1,4 @@
-//! What follows from a config before anything is trained: the phases in their order and what their ends lead to, rates, shapes,
-//! costs.
+//! The plan that follows from a config before anything is trained: the phases in their order and their ends, rates, shapes, costs.
 
 use std::path::Path;
 
@@ -73,7 +72,7 @@ pub fn workspace(
     Workspace::computing(shape, batch, time, mode(config), compute, device)
 }
 
-/// What to say where `train.dtype` asks for what the device cannot do well.
+/// Returns a warning where the device is slow at the products that `train.dtype` asks for.
 pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
     let dtype = config.train.dtype.on(device);
     if device.is_cuda() && dtype == Precision::F32 {
@@ -91,10 +90,10 @@ pub fn max_layers(config: &Config, reference_layers: usize) -> usize {
     }
 }
 
-/// What the end of a phase leads to.
+/// The consequence of the end of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhaseEnd {
-    /// Its losses are what all other models are compared with; round 1 inherits from it.
+    /// All other models are compared with its losses; round 1 inherits from it.
     Benchmark,
     /// The decision whether the model grows.
     Decision,
@@ -103,7 +102,7 @@ pub enum PhaseEnd {
 }
 
 impl PhaseEnd {
-    /// Returns what the end of a phase leads to; `None` for one that this program does not know.
+    /// Returns the consequence of the end of a phase; `None` for a phase that this program does not know.
     pub fn of(phase: &Phase) -> Option<Self> {
         match phase {
             Phase::Reference => Some(Self::Benchmark),
@@ -121,7 +120,7 @@ fn comparisons(config: &Config, reference_layers: usize) -> Vec<Comparison> {
     Comparison::all(Control::wanted(&config.control), &baselines, only)
 }
 
-/// Returns what follows the reference.
+/// Returns the task after the reference.
 pub fn after_reference(config: &Config, reference_layers: usize) -> Task {
     match config.policy.only_baseline {
         Some(_) => comparison_after(None, config, reference_layers),
@@ -129,7 +128,7 @@ pub fn after_reference(config: &Config, reference_layers: usize) -> Task {
     }
 }
 
-/// Returns what follows a control or a baseline or, for another phase, the last round.
+/// Returns the task after a control or a baseline or, for another phase, after the last round.
 pub fn comparison_after(before: Option<&Phase>, config: &Config, reference_layers: usize) -> Task {
     let all = comparisons(config, reference_layers);
     match after(&all, before).first().map(|next| &next.phase) {
@@ -151,7 +150,7 @@ pub fn start_of_control(control: &Control, n_layer: usize, config: &Config) -> S
 #[derive(Debug, Clone, PartialEq)]
 pub struct PhaseSpec {
     pub phase: Phase,
-    /// What its model starts from. A growth's is the config's; an operator may choose another one.
+    /// The weights that its model starts from. A growth's start is the config's; an operator may choose another one.
     pub start: event::Start,
     pub objective: Objective,
     pub schedule: LearningRate,
@@ -273,7 +272,7 @@ fn sizes(order: &[Planned], first: usize) -> Vec<usize> {
 /// Checks that every baseline fits the reference and each size that the model is planned to grow to.
 ///
 /// # Errors
-/// For the first that does not, with its place in the config.
+/// Describes the first baseline that does not fit, with its place in the config.
 pub fn check_baselines(config: &Config, reference: &DecoderConfig) -> Result<()> {
     let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
     let steps = config.train.steps;
@@ -281,7 +280,7 @@ pub fn check_baselines(config: &Config, reference: &DecoderConfig) -> Result<()>
     baselines::check(config, reference, &sizes(&order, layers.len()))
 }
 
-/// What the training of a phase minimises.
+/// Returns the training objective of a phase.
 pub fn objective(config: &Config, phase: &Phase) -> ObjectiveChoice {
     let baseline = baseline_of(config, phase);
     baseline.map_or(ObjectiveChoice::CrossEntropy, |(entry, _)| {
@@ -297,7 +296,7 @@ fn baseline_of<'c>(config: &'c Config, phase: &Phase) -> Option<(&'c BaselineCon
     }
 }
 
-/// What a phase's model starts from, as the config has it.
+/// Returns the start of a phase's model according to the config.
 fn planned_start(config: &Config, phase: &Phase) -> event::Start {
     let trained = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
     match (phase, config.grow.mode) {
@@ -314,7 +313,7 @@ fn planned_start(config: &Config, phase: &Phase) -> event::Start {
     }
 }
 
-/// The phase of most memory among those that will happen whatever the losses.
+/// Returns the phase of most memory among those that will happen whatever the losses are.
 pub fn largest(phases: &[PhaseSpec]) -> Option<&PhaseSpec> {
     let certain = phases.iter().filter(|p| !p.conditional);
     certain.max_by_key(|p| p.memory.total())
@@ -323,7 +322,7 @@ pub fn largest(phases: &[PhaseSpec]) -> Option<&PhaseSpec> {
 /// Checks that every phase that will happen fits into memory, the largest one first.
 ///
 /// # Errors
-/// For one that does not; a baseline is named with its place in the config.
+/// Describes the first phase that does not fit; a baseline is named with its place in the config.
 pub fn check_memory(config: &Config, phases: &[PhaseSpec], held: &Held) -> Result<()> {
     let certain = phases.iter().filter(|p| !p.conditional);
     for phase in largest(phases).into_iter().chain(certain) {

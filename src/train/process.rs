@@ -1,4 +1,4 @@
-//! A process's part in a recipe: from task to task, and how it ends.
+//! A process's part in a recipe: goes from task to task, until something ends it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::state::Task;
 use super::trainer::Trainer;
 use crate::run::event::{Body, Done, RunStatus};
 
-/// How long the end of a process waits for a disk that does not take the journal's last lines.
+/// Time that the end of a process waits for a disk that does not accept the journal's last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
 impl Trainer {
@@ -90,7 +90,7 @@ impl Trainer {
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
 
-    /// Where a failed run can go on, in words.
+    /// Describes from where a failed run can be continued.
     pub fn way_back(&mut self) -> String {
         self.keeping().finish();
         match self.keeper.checkpoints().newest_whole() {

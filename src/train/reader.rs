@@ -6,14 +6,14 @@ use super::instruction::Drawn;
 use crate::corpus::{Batch, BatchSpec, Batches, Dataset, Sampler};
 use crate::dist::slice;
 
-/// What stays the same from batch to batch.
+/// The seed and sizes that stay the same from batch to batch.
 type Kind = (u64, usize, usize);
 
-/// Reads the windows of this rank, whichever step they are of; those of the next step are read ahead.
+/// Reads the windows of this rank for any step; those of the next step are read ahead.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) dataset: Dataset,
-    /// This rank, and how many there are.
+    /// This rank, and the number of ranks.
     place: (usize, usize),
     batches: Option<(Kind, Batches)>,
 }
@@ -31,7 +31,7 @@ impl Reader {
     /// Returns this rank's windows of a batch. [`Self::give_back`] their memory after use.
     ///
     /// # Errors
-    /// When no thread can be had, or an id is outside the vocabulary.
+    /// When the system refuses a thread, or an id is outside the vocabulary.
     pub(super) fn read(&mut self, drawn: &Drawn) -> Result<Batch> {
         let kind = (drawn.seed, drawn.windows, drawn.time);
         let batches = match &mut self.batches {

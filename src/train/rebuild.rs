@@ -1,4 +1,4 @@
-//! What a trainer does about a directory that is deleted or moved.
+//! Handles a run directory that is deleted or moved while the trainer runs.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use super::trainer::Trainer;
 use crate::run::event::{Body, RunStatus};
 
 impl Trainer {
-    /// Makes a deleted directory again, with what is known here; reports once that one was moved.
+    /// Makes a deleted directory again from what is in memory; reports once that a directory was moved.
     pub(super) fn look_after_directory(&mut self) {
         match self.directory.look(&self.journal) {
             None | Some(Found::Lost(None)) => {}
@@ -18,7 +18,7 @@ impl Trainer {
                 }
                 self.keeping().write_owed();
             }
-            // Tried again until it succeeds.
+            // Retried until it succeeds.
             Some(Found::Deleted { first }) => {
                 let message = match self.make_directory_again() {
                     Ok(()) => {

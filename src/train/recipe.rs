@@ -16,7 +16,7 @@ use crate::run::hints::NEXT_BATCH;
 use crate::run::state::RoundResult;
 use crate::run::{losses, table};
 
-/// What the reference begins with: random weights where it is trained here.
+/// Returns the start of the reference: random weights where it is trained here.
 pub(super) fn first_start(config: &Config, n_layer: usize) -> Start {
     match config.reference.train.as_ref().is_some_and(|r| r.steps > 0) {
         true => Start::random(n_layer, config.train.seed),
@@ -65,8 +65,8 @@ impl Trainer {
         }
     }
 
-    /// Evaluates, probes and writes checkpoints on their schedules. Returns why the growth that the round began with has failed, if
-    /// that shows now.
+    /// Evaluates, probes and writes checkpoints on their schedules. Returns why the growth that the round began with has failed, if that
+    /// becomes known now.
     fn after_step(&mut self, probe: bool) -> Result<Option<String>> {
         let step = self.state.phase_step;
         if step.is_multiple_of(self.config.eval.interval(self.state.steps)) {
@@ -90,13 +90,13 @@ impl Trainer {
         let every = self.config.checkpoint.every;
         // The phase's last checkpoint is written with its result.
         if every > 0 && step.is_multiple_of(every) && step != self.state.due {
-            // With a disk slower than the schedule, the next one will do.
+            // If the disk is slower than the schedule, the next checkpoint will do.
             self.keeping().scheduled();
         }
         Ok(None)
     }
 
-    /// NaN or infinity: the step was not taken. An operator may continue; unattended, the run ends.
+    /// Handles a loss or gradient that is NaN or infinite: the step was not taken. An operator may continue; unattended, the run ends.
     fn on_nonfinite(&mut self) -> Option<Ended> {
         let step = self.place();
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");
@@ -143,7 +143,7 @@ impl Trainer {
         let (state, shape) = (&self.state, self.learner.shape());
         let starts = result.is_none();
         let sources = state.source_layers.clone();
-        // Before round 1 the layers that it inherits are those of the config.
+        // Before round 1, the config determines the layers that it inherits.
         let layers = match (&state.phase, sources.is_empty()) {
             (Phase::Reference, _) => self.config.inherit.layers.of(shape.n_layer),
             // Controls have the size of the last round's model, or the reference's.
@@ -178,7 +178,7 @@ impl Trainer {
         }
     }
 
-    /// Measures the phase's end and tells its row of the table.
+    /// Measures the end of the phase and returns its row of the table.
     fn result(&mut self) -> Result<PhaseResult> {
         let record = self.evaluate()?;
         self.probe()?;
@@ -192,7 +192,7 @@ impl Trainer {
             tokens,
             val_loss: record.measured_val_loss(),
             stderr: record.stderr(),
-            // A gap that is not finite is one all the same.
+            // A gap that is not finite still counts as a gap.
             gap: record.gap.or(state.benchmark.as_ref().map(|_| f64::NAN)),
             gap_stderr: record.gap_stderr,
             tokens_per_second: if tokens > 0 {
@@ -303,7 +303,7 @@ impl Trainer {
         }
     }
 
-    /// The reference's files, verified: what is taken of it is read from them tensor by tensor.
+    /// Returns the reference's files, verified; tensors are read from them one by one.
     pub(super) fn reference(&self) -> Result<Files> {
         let name = self.state.reference_checkpoint.as_deref();
         let name = name.context("the reference has not been measured yet")?;
@@ -342,7 +342,7 @@ impl Trainer {
         Ok(None)
     }
 
-    /// Says how the recipe ended, once everything before is on disk.
+    /// Reports how the recipe ended, once everything before is on disk.
     pub(super) fn finish(&mut self) -> Ended {
         self.keeping().finish();
         self.journal_news();

@@ -1,4 +1,4 @@
-//! What the trainer writes into the journal: events at the present step, and answers.
+//! Writes events at the present step, and answers, into the journal.
 
 use super::outcome::Promise;
 use super::state::TrainState;

@@ -1,4 +1,4 @@
-//! The passes of a step, as a GPU gets them again and again.
+//! Recordings of the passes of a step, which a GPU repeats.
 
 use crate::ops::{Accumulation, Recording};
 

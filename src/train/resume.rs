@@ -1,4 +1,4 @@
-//! What a resume brings along: the checkpoint it goes on from, and values of the config that differ from the run's.
+//! The start of a resumed run: the checkpoint that it continues from, and values of the config that differ from the run's.
 
 use anyhow::{Result, bail};
 
@@ -15,24 +15,24 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Body, Log, Phase, RunStatus};
 use crate::text;
 
-/// Where a resumed run goes on, and what is different from before.
+/// The place from which a resumed run continues, and the differences from before.
 #[derive(Debug, Clone, Default)]
 pub struct Resume {
-    /// The checkpoint; `None` where there is none yet, and the run starts over.
+    /// The checkpoint; `None` if the run has none yet and starts over.
     pub checkpoint: Option<String>,
-    /// Why this checkpoint and not a newer one.
+    /// The reason for this checkpoint instead of a newer one.
     pub damage: Option<String>,
     /// The values of the run so far: those of the checkpoint or, of an older version's, of `config.toml`.
     pub values: Values,
     /// Accepted changes, for the journal.
     pub changes: Vec<String>,
-    /// What ends the bit-exactness with an undisturbed run.
+    /// The reasons why the run will differ in bits from one that was not interrupted.
     pub warnings: Vec<String>,
 }
 
 impl Checkpoints {
-    /// Finds the checkpoint that a resume goes on from: `latest` is the newest that is intact, if there is any.
-    /// Returns its name, and what is said of a newer one that is damaged.
+    /// Finds the checkpoint that a resume continues from: `latest` is the newest that is intact, if there is any. Returns its name, and a
+    /// message about a newer one that is damaged.
     ///
     /// # Errors
     /// When there is no checkpoint of that name, or none is intact.
@@ -65,7 +65,7 @@ impl Checkpoints {
 }
 
 impl TrainState {
-    /// How far the run has come.
+    /// Returns the stage that the run has reached.
     pub fn stage(&self) -> Stage {
         match (&self.task, &self.phase) {
             (Task::Inherit, _) => Stage::Measured,
@@ -124,8 +124,8 @@ pub(super) fn check_shape(
 /// A peak at which a model of any size trains without overflow.
 const SAFE_RATE: f64 = 1e-3;
 
-/// Returns the `--set` that lowers the peak rate in force in a phase to a tenth, and to [`SAFE_RATE`] at most, `scale`
-/// (what the operator has made of it) included. A lowest rate that would be above the peak is lowered with it.
+/// Returns the `--set` that lowers the peak rate in force in a phase to a tenth, and to [`SAFE_RATE`] at most. `scale` is the factor that
+/// the operator has put on the rate. A lowest rate that would be above the peak is lowered with it.
 fn lower_rate(config: &Config, phase: &Phase, scale: f64) -> String {
     let reference = config.reference.train.as_ref();
     let own = reference.filter(|r| *phase == Phase::Reference && r.lr.is_some());
@@ -211,8 +211,8 @@ impl Trainer {
         self.state.steps = planned;
     }
 
-    /// Advises how to go on after a loss that is not finite: with a lower peak of the rate that is in force or, in a
-    /// control, which has the rates of what it is compared with, without it.
+    /// Advises how to continue after a loss that is not finite: with a lower peak rate or, in a control, which has the rates of the rounds
+    /// it is compared with, without that control.
     pub(super) fn way_round_nonfinite(&mut self) -> String {
         self.keeping().finish();
         let run = self.directory.run().argument();
@@ -261,8 +261,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// No further round begins: a control repeats the rounds with their values. What waited was not used, which is
-    /// reported, and the run's config says so.
+    /// Drops the values that waited for another round, since no further round begins: a control repeats the rounds with their values. Warns
+    /// that they were not used, and removes them from the run's config.
     pub(super) fn drop_waiting(&mut self) {
         let Some(waiting) = self.config.waiting() else {
             return;
@@ -277,7 +277,7 @@ impl Trainer {
         }
     }
 
-    /// Before a rollback: the phase that will be in progress again has its own values.
+    /// Before a rollback, puts the values of the phase into force that will be in progress again.
     pub(super) fn return_to_values(&mut self, phase: &Values) -> Result<()> {
         self.config.return_to(phase);
         self.state.values = self.config.values();

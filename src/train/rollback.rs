@@ -28,13 +28,13 @@ impl Trainer {
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
         self.keeping().finish();
         let name = self.keeper.checkpoints().resolve(name)?;
-        // Everything about the checkpoint is checked before the present model goes.
+        // Everything about the checkpoint is checked before the present model is freed.
         let saved = self.keeper.checkpoints().open_saved(&name)?;
         let values = match saved.state.values.is_empty() {
             true => self.state.values.clone(),
             false => saved.state.values.clone(),
         };
-        // What is held now, by the values that are in force now.
+        // The memory that is held now, which depends on the values in force now.
         let (held, present) = (self.memory_held(), self.state.values.clone());
         let fits = self.return_to_values(&values).and_then(|()| {
             let (passes, shape) = (self.learner.passes(), &saved.files.config);
@@ -64,7 +64,7 @@ impl Trainer {
             .branch
             .max(self.keeper.checkpoints().highest_branch())
             + 1;
-        // Numbers of commands and decisions never repeat, and the disk's checkpoints are what they are.
+        // Numbers of commands and decisions never repeat, and a rollback does not change the checkpoints on disk.
         state.commands = former.commands;
         state.decisions = former.decisions;
         state.repeat = former.repeat;
@@ -80,7 +80,7 @@ impl Trainer {
         }));
         self.report_overruled(&overruled);
         self.reopen_round();
-        // The newest checkpoint is where a resume goes on: it must be of this branch.
+        // A resume continues from the newest checkpoint, so that it must be of this branch.
         if self.keeping().checkpoint("rollback", false, false).is_err() {
             self.keeping().link("latest", &name);
         }
@@ -90,8 +90,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Reads the model of a checkpoint that has been checked. The present model is given up by now, so that what cannot
-    /// be read is tried again.
+    /// Reads the model of a checkpoint that has been checked. The present model has been freed by now, so a failed read is retried.
     ///
     /// # Errors
     /// When it cannot be read after several attempts, or there is not enough memory. The trainer has no model then.
@@ -105,7 +104,7 @@ impl Trainer {
             };
             let Err(error) = read else { return Ok(()) };
             self.learner.peers().ranks().check()?;
-            // Not a verdict: one to stop could not be obeyed here, where no model is left to write.
+            // No verdict is asked for: one to stop could not be obeyed here, because there is no model to write.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {
@@ -138,7 +137,7 @@ impl Trainer {
         }
     }
 
-    /// Under `auto` the policy would at once decide again what the operator has just undone.
+    /// Pauses after a rollback of the operator's: under `auto`, the policy would otherwise make the same decision again at once.
     pub(super) fn after_ordered_rollback(&mut self, by: By) {
         if by == By::Decisions {
             return; // what was decided then follows

@@ -18,10 +18,10 @@ const MOST_BASELINE_PHASES: u64 = 64;
 const MOST_BRANCHES: u32 = 1 << 20;
 
 impl TrainState {
-    /// Refuses what no trainer writes.
+    /// Rejects values that a trainer never writes.
     ///
     /// # Errors
-    /// Naming the field and what is wrong with it.
+    /// Names the field and describes the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         let counts = [
             ("seq", self.seq),

@@ -1,4 +1,4 @@
-//! What a checkpoint must hold besides tensors, so that a resumed run goes on to the bit.
+//! The state that a checkpoint must hold besides tensors, so that a resumed run continues bit for bit.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,7 +21,7 @@ use crate::run::state::{BaselineResult, ControlResult, RoundResult};
 /// Evaluations in a row without a match in sight that end a round, or offer to.
 const MISSES: u32 = 3;
 
-/// In place of a round's number, for phases with a schedule of their own.
+/// Stands for the number of a round, in phases with a schedule of their own.
 const OWN_SCHEDULE: u32 = u32::MAX;
 
 /// The reference's measurements, which every gap refers to.
@@ -83,10 +83,10 @@ pub struct Kept {
     pub milestone: bool,
 }
 
-/// The trainer's whole memory but for tensors.
+/// The complete state of the trainer, except for tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
-    /// Number of the journal event that tells of this checkpoint.
+    /// Number of the journal event that reports this checkpoint.
     pub(crate) seq: u64,
     pub(super) task: Task,
     /// Optimizer steps over all phases.
@@ -105,7 +105,7 @@ pub struct TrainState {
     pub(super) stream: u64,
     /// Tokens trained on over all phases.
     pub(super) tokens: u64,
-    /// The same over the present one.
+    /// Tokens trained on in the present phase.
     pub(crate) phase_tokens: u64,
     /// Sum and number of step losses since the last `train` event, and the seconds those steps took.
     #[serde(deserialize_with = "null_is_nan")]
@@ -129,7 +129,7 @@ pub struct TrainState {
     /// The latest probe of the present phase; without any layer where the ranks could not be measured.
     #[serde(deserialize_with = "probe_of_any_version")]
     pub(crate) probe: Option<AtStep<Probe>>,
-    /// Those that are over, in their order; absent in states of earlier versions.
+    /// The finished phases, in their order; absent in states of earlier versions.
     #[serde(default)]
     pub(super) finished: Vec<FinishedPhase>,
     pub(super) consecutive_matches: u32,
@@ -139,8 +139,7 @@ pub struct TrainState {
     /// Reasons for which a decision has been offered in this round already.
     pub(super) offered: Vec<DecisionReason>,
     pub(super) decision: Option<Open>,
-    /// Phase step at which the operator last said to train on past the end of the round's steps: the overrun that
-    /// `ask` allows counts from there.
+    /// Phase step at which the operator last continued past the end of the round's steps: the overrun that `ask` allows counts from there.
     #[serde(default)]
     pub(super) overrun_from: u64,
     /// Phase step of the last checkpoint made for the end of a round's steps.
@@ -159,7 +158,7 @@ pub struct TrainState {
     /// Rates that the operator has set, in all phases.
     #[serde(default)]
     pub(super) rates: Vec<RateChange>,
-    /// What operators have set besides rates.
+    /// Values besides rates that operators have set.
     #[serde(default, skip_serializing_if = "LiveControls::is_empty")]
     pub(super) live: LiveControls,
     /// The growth that the present round began with, until an evaluation has confirmed it.
@@ -322,7 +321,7 @@ impl TrainState {
             .collect()
     }
 
-    /// Whether so many evaluations in a row expect no match that the round may end for it.
+    /// Whether enough evaluations in a row expect no match for the round to end.
     pub(super) fn misses(&self) -> bool {
         self.consecutive_misses >= MISSES
     }
@@ -412,7 +411,7 @@ impl TrainState {
         });
     }
 
-    /// What the operator has made of the schedule at the present step: 1 where nothing was changed.
+    /// Returns the factor that the operator has put on the schedule at the present step: 1 where nothing was changed.
     pub(super) fn rate_scale(&self) -> f64 {
         let (round, step) = self.schedule_place();
         let mut changes = self.rates.iter().rev();

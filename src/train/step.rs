@@ -1,4 +1,4 @@
-//! What happens at and between step boundaries: a training step, an evaluation, a probe.
+//! Training steps, evaluations and probes, with their events.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::run::event::{
 };
 use crate::run::losses::GapData;
 
-/// Steps of a large model are told of one by one, whatever `train.log_every` says.
+/// Seconds of training after which a step emits a `train` event whatever `train.log_every` is, so that slow steps are reported one by one.
 const SILENCE_SECONDS: f64 = 5.0;
 
 impl Trainer {

@@ -1,4 +1,4 @@
-//! What the recipe does next.
+//! The recipe's next task.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use crate::run::baseline::BaselinePhase;
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 
-/// What the recipe does next.
+/// The recipe's next task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Task {
-    /// Train the present phase, or go on with it.
+    /// Train the present phase, or continue it.
     Train,
     /// Start round 1 from the reference.
     Inherit,

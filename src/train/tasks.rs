@@ -29,10 +29,10 @@ use crate::text;
 
 /// The variable of the environment that names the directory of the tasks' files.
 pub const DATA: &str = "HEIRLOOM_DATA";
-/// Time between two events that say how far an evaluation is.
+/// Time between two events that report the progress of an evaluation.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
-/// How an evaluation on a task ended.
+/// The end of an evaluation on a task.
 enum Measured {
     Done(TaskResult),
     /// A command or a signal ends it first.
@@ -102,7 +102,8 @@ pub fn check(config: &Config) -> Result<Vec<(&'static Task, Set)>> {
     sets.collect()
 }
 
-/// Makes token ids as `heirloom eval` does of a checkpoint, whose files are the tokenizer's JSON and the model's config.
+/// Makes an encoder that produces the same token ids as `heirloom eval` does for a checkpoint, whose files are the tokenizer's JSON and the
+/// model's config.
 ///
 /// # Errors
 /// When the tokenizer has no token that begins or ends texts.
@@ -145,7 +146,7 @@ impl Trainer {
     pub(super) fn measure_before_next(&mut self) -> Result<Option<Ended>> {
         let quits = |command: &Command| *command == Command::Quit;
         while !self.measure_all(&quits)? {
-            // The checkpoint of the phase's end knows nothing of what was measured since.
+            // The checkpoint of the phase's end lacks the tasks that were measured since.
             if let Some((by, command, sender)) = self.control.take(quits) {
                 if let Next::End(ended) = self.obey(by, command, sender)? {
                     return Ok(Some(ended));

@@ -1,4 +1,4 @@
-//! The trainer: what it is made of. Each part keeps its own invariants; other files say what is done with them.
+//! The trainer and its parts. Each part keeps its own invariants; other files implement the work with them.
 
 use super::configs::Configs;
 use super::control::Control;
@@ -16,7 +16,7 @@ use crate::model::DecoderConfig;
 use crate::run::event::{Body, Event, RankLayout, RunEvent, RunInfo, RunStatus};
 use crate::run::journal::Journal;
 
-/// Runs the recipe of one run directory. (`policy`, `layout`, `reference_layers` and `reference_shape` stay what they are.)
+/// Runs the recipe of one run directory. (`policy`, `layout`, `reference_layers` and `reference_shape` never change.)
 pub struct Trainer {
     pub(super) config: Configs,
     pub(super) policy: PolicyMode,
@@ -35,7 +35,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// The keeper of checkpoints, with what a checkpoint is made of now.
+    /// Returns the keeper of checkpoints, with the contents that a checkpoint would have now.
     pub(super) fn keeping(&mut self) -> Keeping<'_> {
         Keeping {
             keeper: &mut self.keeper,
@@ -119,7 +119,7 @@ impl Trainer {
         record::warn(&mut self.journal, &self.state, message);
     }
 
-    /// Says once that the journal cannot be written, and once that it can be again.
+    /// Reports once that the journal cannot be written, and once that it can be written again.
     pub(super) fn tell_journal_problem(&mut self) {
         if let Some(message) = self.journal.problem() {
             self.warn(message);

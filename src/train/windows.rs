@@ -1,4 +1,4 @@
-//! How many validation windows a run evaluates.
+//! Determines the number of validation windows that a run evaluates.
 
 use anyhow::{Result, bail};
 
@@ -6,9 +6,8 @@ use super::state::TrainState;
 use crate::eval::disjoint_windows;
 use crate::run::windows::EvalWindows;
 
-/// Returns the windows of a run over `n_tokens` validation tokens, `time` tokens each, where `eval.windows` asks for
-/// `asked` of them. `resumed` is the state that a resume goes on from: its benchmark, or its evaluations so far, keep
-/// their windows.
+/// Returns the windows of a run over `n_tokens` validation tokens, `time` tokens each, where `eval.windows` asks for `asked` of them.
+/// `resumed` is the state that a resume continues from: its benchmark, or its evaluations so far, keep their windows.
 ///
 /// # Errors
 /// When the reference was measured on another number of windows than is asked for now.
@@ -24,7 +23,7 @@ pub fn of_run(
         return Ok(new);
     };
     let measured = state.benchmark.as_ref().map(|b| b.losses.len());
-    // States of earlier versions do not tell; they evaluated as many as were asked for.
+    // States of earlier versions do not hold the number; they evaluated as many windows as were asked for.
     let had = measured.or(state.eval_windows).unwrap_or(asked);
     match EvalWindows::of_resumed_run(asked, disjoint, time, had) {
         Some(windows) => Ok(windows),

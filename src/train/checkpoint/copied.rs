@@ -1,5 +1,5 @@
-//! A checkpoint on its way to disk: everything it will hold, copied at a step boundary so that training can go on while it
-//! is written. Where there is no memory for a copy, it is written from the model's own memory, and training waits.
+//! A checkpoint on its way to disk: everything it will hold, copied at a step boundary so that training can continue while it is written.
+//! If memory for a copy is lacking, it is written from the model's own memory, and training waits.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,7 +34,7 @@ pub struct Copied {
 /// First and second moments.
 enum MomentValues {
     Here([Values; 2]),
-    /// Parts of them lie on other ranks, which give them while they are written.
+    /// Other ranks hold parts of them, which are fetched while they are written.
     Elsewhere,
 }
 
@@ -69,7 +69,7 @@ enum Values {
     Copied(Vec<f32>),
     /// The arena itself, which must not change meanwhile.
     Live(ReadOnly),
-    /// So many zeros.
+    /// This number of zeros.
     Zeros(usize),
 }
 
@@ -95,8 +95,8 @@ impl Values {
 }
 
 impl Copied {
-    /// Takes down what a checkpoint of this moment holds; with `copy` in memory of its own, 12 bytes a parameter, else by
-    /// reference: the model must not change before it is written then.
+    /// Takes the contents of a checkpoint of this moment: with `copy` in memory of its own, 12 bytes a parameter; otherwise by reference,
+    /// so that the model must not change before it is written.
     ///
     /// # Errors
     /// When the device's memory cannot be read.
@@ -188,10 +188,10 @@ impl Copied {
             verify_in(&new, &self.name)?;
             self.compare(&new, fetch)?;
         }
-        // A resume goes on from the line that tells of this checkpoint's beginning, so that line must not get lost.
+        // A resume continues from the line that reports the beginning of this checkpoint, so that line must not get lost.
         let journal = to.handle.as_ref().map(|run| run.root().open_file(EVENTS));
         if let Some(Ok(journal)) = journal {
-            // Where it cannot be flushed, the journal's writer says so.
+            // If it cannot be flushed, the journal's writer reports that.
             let _ = journal.sync_data();
         }
         crate::fault::delay_at("rename");
@@ -202,7 +202,7 @@ impl Copied {
             false => folder.sync(),
         };
         if let Err(error) = synced {
-            // Perhaps it is on disk, and perhaps not: the next attempt writes everything again.
+            // It may or may not be on disk, so the next attempt writes everything again.
             let _ = to.remove(&self.name);
             return Err(io(error));
         }

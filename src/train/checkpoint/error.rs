@@ -1,4 +1,4 @@
-//! What can go wrong with a checkpoint.
+//! Errors of checkpoints.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub enum CheckpointError {
     Damaged {
         name: String,
         what: String,
-        /// What to do, where that is known; begins with a semicolon.
+        /// Advice, where it is known; begins with a semicolon.
         remedy: String,
     },
     #[error(

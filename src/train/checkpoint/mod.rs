@@ -33,20 +33,20 @@ use saved::{MOMENTS, OPTIMIZER};
 pub use saved::{Moments, Saved};
 pub use writer::Writer;
 
-/// Bytes that stay free beside a checkpoint.
+/// Bytes that stay free next to a checkpoint.
 const SPARE_BYTES: u64 = 64 << 20;
 
 /// Begins the name of a directory that is being written or removed.
 const UNFINISHED: &str = ".writing-";
 const STATE: &str = "state.json";
-/// The files beside `state.json`.
+/// The files next to `state.json`.
 const FILES: [&str; 4] = [
     "config.json",
     "model.safetensors",
     "tokenizer.json",
     OPTIMIZER,
 ];
-/// Most bytes of `state.json`: a loss for each of a million windows, and room.
+/// Most bytes of `state.json`: enough for a loss for each of a million windows.
 const LARGEST_STATE: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Checkpoints {
         Ok(checkpoints)
     }
 
-    /// The checkpoints of a run that belongs to others: nothing is made or cleared away.
+    /// The checkpoints of a run that another process may hold: nothing is made or removed.
     pub fn at(run: &RunDir) -> Self {
         Self {
             run: run.clone(),
@@ -169,7 +169,7 @@ impl Checkpoints {
     pub fn check_space(&self, model: &DecoderConfig) -> Result<(), CheckpointError> {
         let need = Self::bytes_for(model);
         let Ok(stat) = nix::sys::statvfs::fstatvfs(&*self.folder()?) else {
-            return Ok(()); // a file system that does not say is tried
+            return Ok(()); // a file system that does not report its free space is assumed to have enough
         };
         let free = stat.blocks_available() * stat.fragment_size();
         if free < need + SPARE_BYTES {
@@ -192,15 +192,15 @@ impl Checkpoints {
         linked.map_err(self.io(link))
     }
 
-    /// The checkpoint that a name, a link or a step means: of a step, the newest.
+    /// Returns the checkpoint that a name, a link or a step refers to; for a step, the newest one.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When no checkpoint has this name.
     pub fn resolve(&self, name: &str) -> Result<String, CheckpointError> {
         if let Some(there) = name.parse().ok().and_then(|step| self.at_step(step)) {
             return Ok(there);
         }
-        // A link or a journal from elsewhere may name anything: a checkpoint lies in this folder.
+        // A link or a journal from elsewhere may name anything, so the checkpoint must lie in this folder.
         let inside = match self.folder() {
             Ok(folder) if is_name(name) => match folder.read_link(name) {
                 Ok(target) => target.to_str().filter(|t| is_name(t)).map(str::to_string),
@@ -247,7 +247,7 @@ impl Checkpoints {
         names
     }
 
-    /// The highest branch that a checkpoint's name tells of.
+    /// Returns the highest branch in the names of the checkpoints.
     pub fn highest_branch(&self) -> u32 {
         let names = self.names().into_iter();
         let branches = names.filter_map(|n| n.strip_prefix('b')?.split_once('-')?.0.parse().ok());
@@ -257,7 +257,7 @@ impl Checkpoints {
     /// Checks every file of a checkpoint against its checksum.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`], naming the newest whole one.
+    /// [`CheckpointError::Damaged`], naming the newest intact checkpoint.
     pub fn verify(&self, name: &str) -> Result<TrainState, CheckpointError> {
         self.verify_only(name).map_err(|error| match error {
                 CheckpointError::Damaged { name, what, .. } => {
@@ -274,10 +274,10 @@ impl Checkpoints {
             })
     }
 
-    /// The newest checkpoint that is whole.
+    /// Returns the newest checkpoint that is intact.
     ///
     /// # Errors
-    /// When there is none.
+    /// When none is intact.
     pub fn newest_whole(&self) -> Result<String, CheckpointError> {
         let mut all: Vec<(u64, String)> = self
             .names()
@@ -306,7 +306,7 @@ impl Checkpoints {
         })
     }
 
-    /// What is left to do where no checkpoint can be used.
+    /// Advises what to do when no checkpoint can be used.
     fn start_again(&self) -> String {
         format!(
             "copy one back from a backup, or train a new run: heirloom train {} --name NAME",
@@ -314,7 +314,7 @@ impl Checkpoints {
         )
     }
 
-    /// What a checkpoint says of itself; its files are not looked at.
+    /// Reads the state in a checkpoint without checking its files.
     ///
     /// # Errors
     /// [`CheckpointError::Damaged`].
@@ -363,7 +363,7 @@ impl Checkpoints {
         })
     }
 
-    /// The files of a checkpoint's model, verified; what is asked of them is read tensor by tensor.
+    /// Returns the files of a checkpoint's model, verified; their tensors are read one by one as they are needed.
     ///
     /// # Errors
     /// When it is missing or damaged.
@@ -427,7 +427,7 @@ fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
         return Err(damaged(name, what));
     }
     let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
-        // It quotes what it has read.
+        // The error's text quotes the file.
         let e = e.to_string();
         damaged(name, format!("{STATE} is incomplete ({})", text::clean(&e)))
     })?;

@@ -10,7 +10,7 @@ use crate::train::state::TrainState;
 /// The file with AdamW's moments.
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 
-/// What the names of both moments begin with, in their file.
+/// Prefixes of the names of both moments in their file.
 pub(super) const MOMENTS: [&str; 2] = ["m.", "v."];
 
 /// A verified checkpoint whose tensors are still on disk.

@@ -7,26 +7,26 @@ use super::fetch::{Fetch, Piece, Serve};
 use super::{CheckpointError, Checkpoints, Copied};
 use crate::threads;
 
-/// Writes checkpoints while training goes on.
+/// Writes checkpoints while training continues.
 pub struct Writer {
     jobs: Sender<Copied>,
     words: Receiver<Word>,
     busy: bool,
 }
 
-/// What the thread says.
+/// A message from the thread.
 enum Word {
-    /// It needs moments that other ranks hold.
+    /// The thread needs moments that other ranks hold.
     Wants(Piece),
-    /// One is written, or not.
+    /// A checkpoint has been written, or has failed.
     Done(Result<u64, CheckpointError>),
 }
 
 impl Writer {
-    /// A writer for one run's checkpoints.
+    /// Starts a writer for one run's checkpoints.
     ///
     /// # Errors
-    /// When no thread can be had.
+    /// When the system refuses the thread.
     pub fn start(to: Checkpoints) -> std::io::Result<Self> {
         let (jobs, waiting) = channel::<Copied>();
         let (tell, words) = channel();
@@ -36,7 +36,7 @@ impl Writer {
                 let fetch = Fetch::by(&ask);
                 let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to, &fetch)));
                 let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
-                // Its memory is free before anybody hears that it is written.
+                // The copy's memory is freed before the result is sent.
                 drop(job);
                 if tell.send(Word::Done(saved)).is_err() {
                     return;
@@ -58,7 +58,7 @@ impl Writer {
     /// Begins to write one. The writer must not be busy.
     pub fn begin(&mut self, checkpoint: Copied) {
         debug_assert!(!self.busy, "one at a time");
-        // A thread that has died shows when its result is asked for.
+        // If the thread has died, that shows when its result is asked for.
         let _ = self.jobs.send(checkpoint);
         self.busy = true;
     }

@@ -1,16 +1,16 @@
-//! What is done while a result is not on disk: the clock, signals and commands become one [`Retry`].
+//! Decides what is done while a result is not on disk: the clock, signals and commands become one [`Retry`].
 
 use std::time::{Duration, Instant};
 
 use super::{Control, Sender};
 use crate::run::command::{By, Command};
 
-/// How long a process that was asked to stop tries on: batch systems kill it about half a minute after their signal.
+/// Time for which a process that was asked to stop keeps trying: batch systems kill it about half a minute after their signal.
 pub(in crate::train) const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two attempts of such a process.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
-/// What is to be done while a result is not on disk.
+/// A decision while a result is not on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::train) enum Retry {
     /// Make the next attempt, which is due.
@@ -26,8 +26,8 @@ pub(in crate::train) enum Retry {
 }
 
 impl Control {
-    /// Decides what is done `waited` after an attempt that is to be followed by another one after `wait`. With
-    /// [`Retry::Obey`] comes who sent the command. Waits a moment for one.
+    /// Decides what is done `waited` after an attempt, when the next attempt is due after `wait`. With [`Retry::Obey`] comes the sender of
+    /// the command. Waits a moment for a command.
     pub(in crate::train) fn retry(&mut self, waited: Duration, wait: Duration) -> (Retry, Sender) {
         let alone = |retry| (retry, Sender::default());
         let mut wait = wait;

@@ -1,4 +1,4 @@
-//! Which checkpoints stay on disk, and what is known of those that are there.
+//! Decides which checkpoints stay on disk, and keeps track of those that are there.
 
 use super::{Keeping, pre_grow};
 use crate::train::state::{Kept, Task};
@@ -50,9 +50,8 @@ impl Keeping<'_> {
         }
     }
 
-    /// Learns from the disk which checkpoints there are: an interrupted process may have written some that the resumed
-    /// state does not know, and deleted some that it knows. What is newer than the resumed state, or cannot be read, is
-    /// never deleted.
+    /// Compares the state with the checkpoints on disk: an interrupted process may have written some that the resumed state does not know,
+    /// and deleted some that it knows. Checkpoints that are newer than the resumed state, or cannot be read, are never deleted.
     pub(in crate::train) fn take_stock(&mut self) {
         let seq = self.state.seq;
         let mut kept: Vec<(u64, Kept)> = Vec::new();

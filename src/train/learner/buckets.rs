@@ -4,11 +4,12 @@ use candle_core::{Error, Result, Tensor};
 
 use crate::dist::{DistError, Ranks};
 
-/// Bytes of a bucket, as PyTorch's DistributedDataParallel has it (`bucket_cap_mb`): large enough that an exchange's start costs
-/// little, small enough that the first begins soon. Buckets are whole layers and may be larger.
+/// Bytes of a bucket, as in PyTorch's DistributedDataParallel (`bucket_cap_mb`): large enough that starting an exchange costs little, small
+/// enough that the first one begins soon. A bucket consists of complete layers and may be larger.
 pub const BUCKET: usize = 25 << 20;
 
-/// Set to `off`, gradients are summed at once after the backward pass, to measure what the overlap gains.
+/// The variable that switches buckets off: with `off`, gradients are summed at once after the backward pass, to measure what the overlap
+/// gains.
 const SWITCH: &str = "HEIRLOOM_BUCKETS";
 
 /// The least elements of a bucket; `None` where the environment switches buckets off.

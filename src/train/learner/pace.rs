@@ -1,4 +1,4 @@
-//! How long a rank's steps took.
+//! Times of a rank's steps.
 
 use serde::{Deserialize, Serialize};
 

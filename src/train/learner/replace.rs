@@ -1,4 +1,4 @@
-//! Models into the learner's memory and out of it, on every rank alike.
+//! Brings models into the learner's memory and out of it, on all ranks alike.
 
 use anyhow::{Context, Result};
 
@@ -12,9 +12,9 @@ use crate::train::optimizer::{Optimizer, Share};
 use crate::train::recordings::Recordings;
 
 impl Learner {
-    /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and what
-    /// it wants of the optimizer's state, which begins at zero. Of several ranks, rank 0 alone calls it, and the others get
-    /// what it wrote.
+    /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and any parts of the
+    /// optimizer's state, which begins at zero. In a run of several ranks, only rank 0 calls this, and the other ranks get the values that
+    /// it wrote.
     ///
     /// Memory of the same shape is used again; memory of another shape is freed first. After an error no model is held.
     ///
@@ -62,7 +62,7 @@ impl Learner {
 
     fn cleared(&self, mut held: Held) -> Result<Held> {
         held.model.config = self.shape.clone();
-        // Attention's scales may be others, which are recorded with the passes.
+        // The scales of attention may differ, and they are recorded with the passes.
         held.buffers.recordings = Recordings::default();
         ops::zero(&held.model.grads.flat)?;
         if let Some(optimizer) = &mut held.optimizer {
@@ -158,7 +158,7 @@ impl Learner {
         Ok(Ok(held))
     }
 
-    /// The optimizer of this rank, whole or its part.
+    /// Makes this rank's optimizer: for all parameters, or for its part of them.
     fn new_optimizer(&self, model: &Decoder) -> Result<Optimizer> {
         let (sharded, muon) = (self.passes.sharded, self.passes.muon);
         let share = Share::of(&model.params, self.peers.place(), sharded, muon);

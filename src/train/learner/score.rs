@@ -12,12 +12,12 @@ use crate::train::instruction::Instruction;
 type Scored = std::result::Result<Vec<(usize, Vec<Score>)>, String>;
 
 impl Learner {
-    /// Returns the scores of all documents, with a softmax over the first `vocab` rows of the vocabulary. `each` gets the rows
-    /// computed so far, of [`Prepared::rows`]; where it breaks, the result is `None`. Memory for the passes is allocated, on
-    /// every rank, and freed again.
+    /// Returns the scores of all documents, with a softmax over the first `vocab` rows of the vocabulary. `each` gets the number of rows
+    /// computed so far, of [`Prepared::rows`]; if it breaks, the result is `None`. Memory for the passes is allocated, on every rank, and
+    /// freed again.
     ///
     /// # Errors
-    /// When the memory is not there, or an operation fails, on any rank.
+    /// When memory is not available, or an operation fails, on any rank.
     pub fn score(
         &self,
         prepared: &Prepared,
@@ -85,7 +85,7 @@ impl Learner {
             rows += (first..first + world)
                 .map(|i| prepared.group_rows(i))
                 .sum::<usize>();
-            // What rank 0 decides, after it has seen everything; of other ranks this is not asked.
+            // Rank 0 decides after it has seen all scores; other ranks follow.
             let ends = match self.peers.leads() {
                 true => refused.is_some() || each(rows).is_break(),
                 false => false,

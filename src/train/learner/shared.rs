@@ -1,4 +1,4 @@
-//! What ranks do together besides training and measuring: take rank 0's teacher, collect moments, and say how long they took.
+//! Operations of all ranks besides training and measuring: taking rank 0's teacher, collecting moments, and collecting times.
 
 use std::ops::Range;
 
@@ -77,7 +77,7 @@ impl Learner {
         }
     }
 
-    /// What each rank did in its steps since this was last called, in the order of ranks; on rank 0.
+    /// Collects on rank 0 the times of each rank's steps since the last call, in the order of ranks.
     ///
     /// # Errors
     /// When a rank is lost.

@@ -1,8 +1,6 @@
-//! What the ranks of a run exchange of their optimizers: updated weights, and moments that come from a checkpoint or go
-//! into one.
+//! Exchanges between the optimizers of a run's ranks: updated weights, and moments that come from a checkpoint or go into one.
 //!
-//! Moments travel in pieces of at most [`PIECE`] elements, so that neither rank 0 nor any other rank needs memory for
-//! another rank's part.
+//! Moments travel in pieces of at most [`PIECE`] elements, so that neither rank 0 nor any other rank needs memory for another rank's part.
 
 use std::ops::Range;
 
@@ -15,7 +13,7 @@ use crate::ops;
 /// Most elements of a moment that are sent at once: 16 MiB.
 pub const PIECE: usize = 4 << 20;
 
-/// The first byte of a message: which moment it has a piece of, or that none follows.
+/// The first byte of a message names the moment that it has a piece of; this value ends the messages.
 const END: u8 = 2;
 
 /// Bytes before a piece's values: the moment, and the first element.
@@ -82,7 +80,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Ends what [`Self::fill`] does, in a run of several ranks: they leave [`Self::receive`] with the step counts of this one.
+    /// Ends the messages of [`Self::fill`] in a run of several ranks: the other ranks leave [`Self::receive`] with the step counts of this
+    /// one.
     ///
     /// # Errors
     /// When the exchange fails.
@@ -95,8 +94,7 @@ impl Optimizer {
         self.ranks.announce(&mut message)
     }
 
-    /// Takes what this rank holds of the moments that the leading rank [fills](Self::fill), until it
-    /// [ends](Self::end_filling).
+    /// Receives this rank's part of the moments that the leading rank [fills](Self::fill), until it [ends](Self::end_filling).
     ///
     /// # Errors
     /// When the exchange fails, or the leading rank has another model.
@@ -141,7 +139,7 @@ impl Optimizer {
         }
     }
 
-    /// Keeps what this rank holds of `values`, the elements of a moment from `at` on.
+    /// Keeps this rank's part of `values`, the elements of a moment from `at` on.
     fn store(&self, moment: Moment, at: usize, values: &[f32]) -> Result<(), DistError> {
         let own = common(&(at..at + values.len()), &self.share.held());
         if own.is_empty() {

@@ -1,5 +1,5 @@
-//! Muon over a model's hidden matrices ([`ops::muon_momentum`] names its source). Which tensors these are is one rule:
-//! [`Param::is_hidden_matrix`]; AdamW updates all others. Of AdamW's two moments Muon uses the first alone, as its momentum.
+//! Muon over a model's hidden matrices ([`ops::muon_momentum`] names its source). [`Param::is_hidden_matrix`] decides which tensors these
+//! are; AdamW updates all others. Of AdamW's two moments Muon uses only the first, as its momentum.
 
 use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
-//! Which part of a model's arenas each rank of a run updates.
+//! Determines the part of a model's arenas that each rank of a run updates.
 
 use std::ops::Range;
 
 use crate::dist;
 use crate::model::Param;
 
-/// Parts begin at multiples of so many elements (256 bytes of f32), so that vectors of every kernel are aligned in them.
+/// Parts begin at multiples of this number of elements (256 bytes of f32), so that vectors of every kernel are aligned in them.
 const BLOCK: usize = 64;
 
 /// Cuts the flat arena of `params` into one part for each of `world` ranks: adjacent, in the order of ranks, and of equal
@@ -58,8 +58,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of `rank` of `world`. If `sharded`, it updates its part alone, and all of the arena otherwise; `muon` is
-    /// whether Muon updates the hidden matrices.
+    /// Returns the share of `rank` of `world`. If `sharded`, it updates only its part, and otherwise all of the arena; `muon` is whether
+    /// Muon updates the hidden matrices.
     pub fn of(params: &[Param], (rank, world): (usize, usize), sharded: bool, muon: bool) -> Self {
         Self {
             parts: parts(params, world, muon),

@@ -41,9 +41,9 @@ impl Start {
         })
     }
 
-    /// Stacking (Gong et al., "Efficient Training of BERT by Progressively Stacking", ICML 2019), its second phase: the
-    /// `half` layers of the model that was trained last, stacked twice, and that model's tensors outside the layers. Each layer
-    /// keeps the attention scale of its source; AdamW's moments begin at zero. The first phase has [`Self::stack_height`] layers.
+    /// The second phase of stacking (Gong et al., "Efficient Training of BERT by Progressively Stacking", ICML 2019): the `half` layers of
+    /// the model that was trained last, stacked twice, and that model's tensors outside the layers. Each layer keeps the attention scale of
+    /// its source; AdamW's moments begin at zero. The first phase has [`Self::stack_height`] layers.
     ///
     /// # Errors
     /// When `half` is 0.

@@ -15,8 +15,7 @@ use crate::model::{DecoderConfig, Files, Part, Weights};
 use crate::run::command::GrowMode;
 use crate::run::event;
 
-/// Set the random numbers of parts that are not inherited, and of a control's random start, apart from those the
-/// reference began with.
+/// Separates the random numbers of parts that are not inherited, and of a control's random start, from those that the reference began with.
 const PARTS_SEED: u64 = 0x7061_7274;
 const CONTROL_SEED: u64 = 0x636f_6e74;
 
@@ -31,12 +30,12 @@ pub enum Origin {
     Own(usize),
 }
 
-/// What a model starts a phase from.
+/// The weights that a model starts a phase with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
-    /// As journals name it.
+    /// Its name in journals.
     name: event::Start,
-    /// Bottom first. What lies outside the layers comes from where the first one comes from.
+    /// The layers, bottom first. The tensors outside the layers come from the model that the first layer comes from.
     layers: Vec<Origin>,
     /// The parts that are taken; the rest is random. If empty, everything is random, and the layers determine only the shape:
     /// number of layers, attention scales and width.
@@ -137,7 +136,7 @@ impl Start {
         }
     }
 
-    /// As journals name it.
+    /// Returns its name in journals.
     pub fn name(&self) -> event::Start {
         self.name
     }

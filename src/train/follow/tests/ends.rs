@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::dist::local;
 
-/// What a follower of two ranks returns when rank 0 does this.
+/// Returns the result of a follower of two ranks, where rank 0 runs `lead`.
 fn follower_of(lead: impl FnOnce(Arc<Peers>, &Dataset)) -> Result<Ended> {
     let dataset = dataset();
     let mut ranks = local::ranks(2).into_iter();

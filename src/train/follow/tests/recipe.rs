@@ -1,4 +1,4 @@
-//! Whole runs of several ranks: growth, controls, rollbacks and resumes are those of one process.
+//! Complete runs of several ranks: growth, controls, rollbacks and resumes equal those of one process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ objective = { distill = { teacher = "reference", alpha = 0.5, temperature = 2.0 
 /// A directory of runs and a text, and what the runs' optimizers are cut into.
 struct Place(tempfile::TempDir, ShardChoice);
 
-/// What ends a run's process, or disturbs it, after a step of a phase.
+/// A command that ends a run's process, or disturbs it, after a step of a phase.
 #[derive(Clone)]
 struct At(&'static str, u64, Command);
 
@@ -303,7 +303,7 @@ fn a_run_that_is_interrupted_has_the_bits_of_one_that_is_not() {
     }
     // Other numbers of ranks read the same checkpoint.
     assert_close(&place.interrupted("fewer", [3, 1], "round-2", 1), &straight);
-    // Checkpoints are whole, also where the ranks had a part of the moments each.
+    // Checkpoints are complete, also where each rank held a part of the moments.
     let place = Place::sharded();
     assert_eq!(place.interrupted("same", [2, 2], "round-2", 2), straight);
     assert_close(&place.interrupted("more", [2, 3], "round-2", 2), &straight);

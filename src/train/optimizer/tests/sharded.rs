@@ -1,4 +1,4 @@
-//! Sharded optimizers against whole ones.
+//! Compares sharded optimizers with complete ones.
 
 use super::*;
 use crate::dist::local;
@@ -59,7 +59,7 @@ fn whole(model: &Decoder, optimizer: &Optimizer) -> Whole {
     )
 }
 
-/// What `world` ranks have after ten updates.
+/// Returns the state of `world` ranks after ten updates.
 fn trained(world: usize, sharded: bool, muon: bool) -> Vec<(Whole, Norms)> {
     local::run(world, |ranks| {
         let model = uneven();
@@ -73,7 +73,7 @@ fn trained(world: usize, sharded: bool, muon: bool) -> Vec<(Whole, Norms)> {
     })
 }
 
-/// What one process has after the same updates.
+/// Returns the state of one process after the same updates.
 fn alone(muon: bool) -> (Whole, Norms) {
     let model = uneven();
     let mut optimizer = Optimizer::new(&model, &Device::Cpu).unwrap();
@@ -133,7 +133,7 @@ fn a_rank_has_memory_for_its_own_moments_alone() {
     }
 }
 
-/// Numbers that name their place.
+/// Writes numbers that identify their places.
 fn numbered(at: usize, rows: Range<usize>, row: usize, out: &mut [f32]) {
     assert_eq!(out.len(), rows.len() * row);
     for (i, x) in out.iter_mut().enumerate() {
