@@ -1,8 +1,8 @@
-//! What can go wrong between ranks.
+//! Errors between ranks.
 
 use thiserror::Error;
 
-/// An exchange between ranks that failed. Messages name the rank and what was seen by which rank.
+/// An exchange between ranks that failed. Messages name the rank, the symptom and the rank that saw it.
 #[derive(Debug, Error)]
 pub enum DistError {
     /// A rank has ended, or cannot be reached.
@@ -10,7 +10,7 @@ pub enum DistError {
     Lost {
         /// The rank that is lost.
         rank: usize,
-        /// What was seen, by which rank.
+        /// The symptom, and the rank that saw it.
         seen: String,
     },
     /// Ranks that live did not take part in an exchange within `dist.timeout_s`.
@@ -18,7 +18,7 @@ pub enum DistError {
     Hangs {
         /// The rank that does not respond.
         rank: usize,
-        /// What was seen, by which rank.
+        /// The symptom, and the rank that saw it.
         seen: String,
     },
     /// Ranks that were started differently.
@@ -26,7 +26,7 @@ pub enum DistError {
     Differs {
         /// The rank that differs.
         rank: usize,
-        /// In what, with both values and what to do.
+        /// The difference, with both values and advice.
         what: String,
     },
     /// Rank 0 has ended the run, for the reason that it reports itself.
@@ -41,7 +41,7 @@ pub enum DistError {
 }
 
 impl DistError {
-    /// The same error once more, for another caller.
+    /// Returns a copy of the error, for another caller.
     pub fn again(&self) -> Self {
         match self {
             Self::Lost { rank, seen } => Self::Lost {

@@ -1,31 +1,31 @@
-//! What ranks tell each other about once a second, and who is judged lost or hanging by it.
+//! The reports that ranks send each other about once a second, and the judgement from them which rank is lost or hangs.
 //!
-//! Rank 0 hears all other ranks, they hear rank 0. Nothing here sends or waits: times and beats come in, and a judgement
-//! comes out.
+//! Rank 0 hears all other ranks, they hear rank 0. Nothing here sends or waits: times and reports are passed in, and a judgement is
+//! returned.
 
 use std::time::{Duration, Instant};
 
 use super::DistError;
 use super::peer::{Life, Peer};
 
-/// How often a rank reports to another.
+/// Interval between a rank's reports to another.
 pub const EVERY: Duration = Duration::from_secs(1);
 
-/// A rank that has not been heard for so long is lost, unless its process is seen to be stopped.
+/// A rank that has not been heard for this long is lost, unless its process is seen to be stopped.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A watcher that was away for so long (stopped, or its machine asleep) has missed reports itself.
+/// If a rank has not judged for this long (it was stopped, or its machine was asleep), it has missed reports itself.
 const AWAY: Duration = Duration::from_secs(3);
 
 /// Bytes of a report on the wire: small enough for every library to send at once.
 pub const BYTES: usize = 512;
 
-/// What a rank reports of itself.
+/// A rank's report of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beat {
     /// Exchanges that it has begun.
     pub begun: u64,
-    /// Why it cannot go on, if so: from rank 0 its verdict on the run.
+    /// The reason, if the rank cannot continue; from rank 0 its verdict on the run.
     pub failed: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Beat {
             let end = (0..=room.min(text.len())).rev();
             let end = end.into_iter().find(|at| text.is_char_boundary(*at));
             let end = end.unwrap_or(0);
-            // At most `room`, which 16 bits hold; one more says that there is a text.
+            // At most `room`, which fits in 16 bits; the number plus one is written, since 0 stands for no text.
             bytes[8..10].copy_from_slice(&(end as u16 + 1).to_le_bytes());
             bytes[10..10 + end].copy_from_slice(&text.as_bytes()[..end]);
         }
@@ -67,11 +67,11 @@ impl Beat {
 pub struct Waits {
     /// Its number, from 1.
     pub exchange: u64,
-    /// Since when.
+    /// The time at which the wait began.
     pub since: Instant,
 }
 
-/// Another rank, as this one hears it.
+/// The latest report of another rank.
 #[derive(Debug)]
 struct Heard {
     rank: usize,
@@ -80,13 +80,13 @@ struct Heard {
     last: Instant,
 }
 
-/// What one rank knows of the ranks that it hears.
+/// The state of the ranks that one rank hears.
 #[derive(Debug)]
 pub struct Health {
     own_rank: usize,
     own: Peer,
     heard: Vec<Heard>,
-    /// When this rank judged last.
+    /// The time of this rank's last judgement.
     judged: Instant,
 }
 

@@ -1,16 +1,16 @@
-//! Which launcher has started this process as one of several, read from the environment.
+//! Finds out from the environment which launcher has started this process as one of several.
 //!
-//! A process may carry the variables of several launchers: `mpirun` within a SLURM job, `torchrun` within a step of it.
-//! The one that is closest to the process counts: MPI's first, then torchrun's, then SLURM's.
+//! A process may carry the variables of several launchers: `mpirun` within a SLURM job, `torchrun` within a step of it. The one that is
+//! closest to the process counts: MPI's first, then torchrun's, then SLURM's.
 //!
-//! Of SLURM only a job step has several tasks. A batch script sees the job's `SLURM_NTASKS` and `SLURM_PROCID`, too, but is
-//! one process: steps alone have `SLURM_STEP_ID` and `SLURM_STEP_NUM_TASKS` (srun(1), output environment variables).
+//! In SLURM only a job step has several tasks. A batch script also sees the job's `SLURM_NTASKS` and `SLURM_PROCID`, but is one process:
+//! only steps have `SLURM_STEP_ID` and `SLURM_STEP_NUM_TASKS` (srun(1), output environment variables).
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// Steps of a job from this number on are its batch script, its interactive shell and the like.
+/// From this number on, the steps of a job are its batch script, its interactive shell and the like.
 const SLURM_SPECIAL_STEPS: u64 = 0xffff_fff0;
 
 /// A program that starts several processes of one job.
@@ -61,15 +61,15 @@ pub struct Master {
 /// A process's place among those that were started with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// What has started them.
+    /// The launcher that has started them.
     pub launcher: Launcher,
     /// This process's number, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// Number of processes.
     pub world: usize,
-    /// This process's number among those of its host, where the launcher says it.
+    /// This process's number among those of its host, if the launcher sets it.
     pub local_rank: Option<usize>,
-    /// How many there are on its host, where the launcher says it.
+    /// Number of processes on its host, if the launcher sets it.
     pub local_world: Option<usize>,
     /// Of torchrun alone.
     pub master: Option<Master>,
@@ -85,7 +85,7 @@ pub enum BadLaunch {
         launcher: Launcher,
         /// Its name.
         variable: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         value: String,
     },
     /// A variable that the launcher always sets.
@@ -100,12 +100,12 @@ pub enum BadLaunch {
         /// The one that is not.
         missing: &'static str,
     },
-    /// A rank that cannot be.
+    /// A rank that is not below the number of ranks.
     #[error("{variable} of {launcher} is {rank}, but {} is {world}", .launcher.size_variable())]
     Rank {
         /// The launcher that sets the variables.
         launcher: Launcher,
-        /// The rank's.
+        /// The variable of the rank.
         variable: &'static str,
         /// The rank.
         rank: usize,
@@ -114,24 +114,24 @@ pub enum BadLaunch {
     },
 }
 
-/// Why processes that were started together cannot train together. Each message says what to do.
+/// Why processes that were started together cannot train together. Each message includes advice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Ranks of MPI, and a program without it.
+    /// Ranks of MPI, and a program built without MPI.
     #[error(
         "this is rank {rank} of {world} that {launcher} has started ({} = {world}), but this heirloom is built without MPI and would train \
          {world} times: build it with --features mpi (Open MPI or MPICH with their headers, and libclang), or start one process",
         .launcher.size_variable()
     )]
     NoMpi {
-        /// What has started them.
+        /// The launcher that has started them.
         launcher: Launcher,
         /// This process's number.
         rank: usize,
-        /// How many there are.
+        /// Number of processes.
         world: usize,
     },
-    /// GPU ranks, and a program without GPUs.
+    /// Ranks on GPUs, and a program built without CUDA.
     #[error(
         "this is rank {rank} of {world} that torchrun has started (WORLD_SIZE = {world}), but this heirloom is built without CUDA: build it \
          with --features cuda; CPU ranks need mpirun or srun and --features mpi"
@@ -139,10 +139,10 @@ pub enum Refusal {
     NoCuda {
         /// This process's number.
         rank: usize,
-        /// How many there are.
+        /// Number of processes.
         world: usize,
     },
-    /// torchrun's processes without GPUs.
+    /// Ranks of torchrun that compute on the CPU.
     #[error(
         "this is rank {rank} of {world} that torchrun has started (WORLD_SIZE = {world}), but it computes on the CPU: CPU ranks need \
          mpirun or srun"
@@ -150,22 +150,22 @@ pub enum Refusal {
     CpuRanks {
         /// This process's number.
         rank: usize,
-        /// How many there are.
+        /// Number of processes.
         world: usize,
     },
 }
 
-/// What a program was built with.
+/// Features that a program was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
-    /// Over MPI.
+    /// Ranks over MPI.
     pub mpi: bool,
-    /// On NVIDIA GPUs.
+    /// Computation on NVIDIA GPUs.
     pub cuda: bool,
 }
 
 impl Features {
-    /// Those of this program.
+    /// Returns the features of this program.
     pub fn built() -> Self {
         Self {
             mpi: cfg!(feature = "mpi"),
@@ -174,12 +174,12 @@ impl Features {
     }
 }
 
-/// What carries the exchanges of a launched process.
+/// The library that carries the exchanges of a launched process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// None: there is one process.
+    /// No library: there is one process.
     Solo,
-    /// MPI; GPU ranks agree over it on NCCL's id.
+    /// MPI; ranks on GPUs use it to agree on NCCL's id.
     Mpi,
     /// NCCL with its own bootstrap.
     Nccl,
@@ -219,10 +219,10 @@ impl Launch {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    /// Returns what carries the exchanges in a program of these `features`, on a GPU or not.
+    /// Returns the library that carries the exchanges in a program of these `features`, on a GPU or not.
     ///
     /// # Errors
-    /// When nothing does.
+    /// When none can.
     pub fn engine(&self, features: Features, on_gpu: bool) -> Result<Engine, Refusal> {
         let (rank, world) = (self.rank, self.world);
         if world == 1 {
@@ -277,7 +277,7 @@ impl Variables<'_> {
         })
     }
 
-    /// Those of `mpirun` and `mpiexec`.
+    /// Reads the variables of `mpirun` and `mpiexec`.
     fn mpi(&self) -> Result<Option<Launch>, BadLaunch> {
         const OPEN: [&str; 4] = [
             "OMPI_COMM_WORLD_RANK",
@@ -303,7 +303,7 @@ impl Variables<'_> {
         Ok(None)
     }
 
-    /// Those of torchrun, both of which have common names: one of them alone may mean something else.
+    /// Reads the variables of torchrun. `RANK` and `WORLD_SIZE` are common names, so that one of them alone may mean something else.
     fn torchrun(&self) -> Result<Option<Launch>, BadLaunch> {
         const LAUNCHER: Launcher = Launcher::Torchrun;
         if !self.is_set("WORLD_SIZE") {
@@ -333,7 +333,7 @@ impl Variables<'_> {
         place(LAUNCHER, ("RANK", rank), world, local, master).map(Some)
     }
 
-    /// Those of a job step.
+    /// Reads the variables of a job step.
     fn slurm(&self) -> Result<Option<Launch>, BadLaunch> {
         const LAUNCHER: Launcher = Launcher::Slurm;
         let step = (self.0)("SLURM_STEP_ID").and_then(|step| step.trim().parse::<u64>().ok());
@@ -354,7 +354,7 @@ impl Variables<'_> {
     }
 }
 
-/// A place among ranks, if it can be one.
+/// Checks that a rank is below the number of ranks, and returns the process's place among them.
 fn place(
     launcher: Launcher,
     (variable, rank): (&'static str, usize),

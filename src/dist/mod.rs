@@ -1,11 +1,11 @@
-//! The processes (ranks) that train one run together, and what they exchange.
+//! The processes (ranks) that train one run together, and their exchanges.
 //!
-//! [`Ranks`] is what training knows of them: sums, copies and parts of tensors, and short messages, over an engine that
-//! exists (MPI, NCCL). [`Solo`] is a run of one process. Nothing here knows models, runs or the trainer; no transport
-//! of our own may enter.
+//! [`Ranks`] is the interface that training uses: sums, copies and parts of tensors, and short messages, over an existing engine (MPI,
+//! NCCL). [`Solo`] is a run of one process. Nothing here depends on models, runs or the trainer, and no transport of our own is to be
+//! added.
 
 mod error;
-// Its tests run without MPI, which alone uses all of it.
+// Without MPI, which alone uses all of it, it is compiled for its tests.
 #[cfg(any(feature = "mpi", test))]
 #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
 mod health;
@@ -28,7 +28,7 @@ use candle_core::Tensor;
 pub use error::DistError;
 pub use solo::Solo;
 
-/// What a wait for other ranks took.
+/// The times of a wait for other ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Waited {
     /// Time in which this rank's trainer did nothing but wait.
@@ -37,12 +37,12 @@ pub struct Waited {
     pub exchange: Duration,
 }
 
-/// How a rank's part ends.
+/// The way in which a rank's part ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// As that of all others: each waits for the last.
+    /// Together with all others: each rank waits for the last one.
     Together,
-    /// It cannot go on, for this reason.
+    /// The rank cannot continue, for this reason.
     Failed(String),
 }
 
@@ -100,7 +100,7 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
     /// As [`Self::finish_sums`].
     fn gather(&self, message: &[u8]) -> Result<Vec<Vec<u8>>, DistError>;
 
-    /// Whether the ranks can still be used. Costs next to nothing: long work of one rank alone calls it now and then.
+    /// Checks that the ranks can still be used. Costs next to nothing, so that one rank alone calls it now and then during long work.
     ///
     /// # Errors
     /// When a rank is lost or hangs.
@@ -126,8 +126,8 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
         1
     }
 
-    /// Ends this process's part, once nothing is left to be done: returns when all ranks may exit. After a failure no rank is
-    /// waited for, and the others are ended.
+    /// Ends this process's part when all its work is done: returns when all ranks may exit. After a failure it does not wait for other
+    /// ranks, which are ended.
     fn end(&self, _how: &End) {}
 
     /// Whether this rank leads.

@@ -13,20 +13,20 @@ const HOST: usize = 64;
 pub struct Peer {
     /// The host's name.
     pub host: String,
-    /// The running system and its numbering of processes: only within one can a process be looked for by its number.
+    /// Identifies the running system and its process ids: a process can be looked up by its id only where both are the same.
     place: String,
     /// The process's number.
     pub pid: u32,
-    /// When it began, in ticks since the system did: a later process may have its number.
+    /// When it began, in ticks since the boot: a later process may have the same id.
     began: u64,
-    /// Stands for the cores that it may run on.
+    /// A hash of the cores that it may run on.
     cores: String,
 }
 
-/// What can be seen of a process.
+/// The observed state of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It is elsewhere, or could not be looked at.
+    /// It runs elsewhere, or could not be inspected.
     Unseen,
     /// It is there.
     Lives,
@@ -55,7 +55,7 @@ impl Peer {
         }
     }
 
-    /// Whether the two run on the same host and know each other's numbers.
+    /// Whether both processes run on the same host and share process ids.
     pub fn is_near(&self, other: &Self) -> bool {
         self.place == other.place && self.host == other.host
     }
@@ -67,14 +67,14 @@ impl Peer {
 
     /// Looks for the process from another one.
     pub fn look_from(&self, own: &Self) -> Life {
-        // Without a boot id and a numbering, hosts cannot be told apart.
+        // Without a boot id and a namespace of process ids, hosts cannot be distinguished.
         if !self.is_near(own) || self.place.split_whitespace().count() < 2 {
             return Life::Unseen;
         }
         match stat(self.pid) {
             Some((_, began)) if began != self.began => Life::Ended,
             Some((b'Z' | b'X' | b'x', _)) => Life::Ended,
-            // Only a missing process has ended: a file may be unreadable for want of descriptors.
+            // Only a missing process has ended: the file may also be unreadable because the process has too many files open.
             None if Path::new(&format!("/proc/{}", self.pid)).try_exists().ok() == Some(false) => {
                 Life::Ended
             }
@@ -96,7 +96,7 @@ pub fn hosts<'a>(peers: impl IntoIterator<Item = &'a Peer>) -> Vec<String> {
     hosts
 }
 
-/// Stands for the list of cores in `/proc/self/status`, however long it is.
+/// Returns a hash of the list of cores in `/proc/self/status`, which may be long.
 fn cores() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status

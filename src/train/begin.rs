@@ -51,7 +51,7 @@ pub struct Setup {
     pub teachers: TeacherPaths,
     pub dataset: Dataset,
     pub device: Device,
-    /// The name of the device that users see: `cpu`, `cuda:0`.
+    /// `cpu`, or the number and name of the GPU.
     pub device_name: String,
     /// A remark on the choice of device, for the journal.
     pub device_note: Option<String>,

@@ -9,7 +9,7 @@ use crate::run::GpuStats;
 /// The device of a training, its monitor and the number of compute threads.
 pub(super) struct Machine {
     device: Device,
-    /// The name of the device that users see: `cpu`, `cuda:0`.
+    /// `cpu`, or the number and name of the GPU.
     name: String,
     monitor: Option<Monitor>,
     threads: usize,

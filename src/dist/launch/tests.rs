@@ -59,7 +59,7 @@ fn of_several_launchers_the_closest_one_counts() {
 
 #[test]
 fn a_batch_script_is_one_process() {
-    // What sbatch --ntasks 4 gives its script, and what an interactive step has.
+    // The variables that sbatch --ntasks 4 gives its script, and those of an interactive step.
     let batch = "SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_NPROCS=4 SLURM_PROCID=0 SLURM_LOCALID=0";
     assert_eq!(read(batch).unwrap(), None);
     for special in ["batch", "4294967291", "4294967290"] {
@@ -69,7 +69,7 @@ fn a_batch_script_is_one_process() {
     // A step of one task in a job of four.
     let one = format!("{batch} SLURM_STEP_ID=1 SLURM_STEP_NUM_TASKS=1");
     assert_eq!(launched(&one), (Launcher::Slurm, 0, 1, Some(0)));
-    // Releases that do not say the step's tasks.
+    // Older releases do not set the step's number of tasks.
     let old = format!("{batch} SLURM_STEP_ID=1");
     assert_eq!(launched(&old), (Launcher::Slurm, 0, 4, Some(0)));
 }

@@ -1,4 +1,4 @@
-//! What the thread of the library and those that call it share.
+//! State that the library's thread and its callers share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Board {
-    /// Nothing has happened yet.
+    /// Makes a board on which nothing has happened yet.
     pub fn new(timeout: Duration) -> Self {
         Self {
             state: Mutex::default(),
@@ -43,7 +43,7 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long ranks wait for one that does not come.
+    /// Time that ranks wait for one that does not come.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout.load(Ordering::Relaxed))
     }
@@ -58,7 +58,7 @@ impl Board {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Runs `wait` as one that does nothing but wait.
+    /// Runs `wait`, and marks the caller as waiting meanwhile.
     pub fn waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.waiting.store(true, Ordering::Release);
         let done = wait();

@@ -10,8 +10,8 @@ use std::ptr;
 
 use mpi::ffi;
 
-/// What `MPI_IN_PLACE` is: a macro of C, which bindings do not have. Open MPI, whose handles are pointers, and the ABI of
-/// MPI 5 define it as 1; MPICH and its relatives, whose handles are numbers, as -1 (mpi.h of both).
+/// The value of `MPI_IN_PLACE`, a macro of C, which bindings do not have. Open MPI, whose handles are pointers, and the ABI of MPI 5 define
+/// it as 1; MPICH and its relatives, whose handles are numbers, as -1 (mpi.h of both).
 const IN_PLACE: *const c_void = match size_of::<ffi::MPI_Comm>() == size_of::<*const c_void>() {
     true => ptr::without_provenance(1),
     false => ptr::without_provenance(usize::MAX),
@@ -378,7 +378,7 @@ fn pending(
     Ok(Pending(request))
 }
 
-/// Turns an error code into the library's words for it.
+/// Turns an error code into the library's message.
 fn check(call: &str, code: c_int) -> Result<(), String> {
     if code == ffi::MPI_SUCCESS as c_int {
         return Ok(());

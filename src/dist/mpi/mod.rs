@@ -277,16 +277,16 @@ impl Ranks for Mpi {
         };
         let asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
         if asks.send(ask).is_ok() {
-            // Ends without a word when the worker does.
+            // Returns when the worker ends, which drops the sender.
             let _ = waits.recv();
         }
     }
 }
 
-/// What the thread of the library begins with.
+/// The library, its groups and the ranks' processes, with which its thread begins.
 type Met = (Library, (Group, Group), Vec<Peer>);
 
-/// Initialises the library and exchanges what ranks know of themselves.
+/// Initialises the library and exchanges the descriptions of the ranks' processes.
 fn meet(launch: &Launch) -> Result<Met, String> {
     let library = Library::start()?;
     let world = library.world()?;

@@ -1,5 +1,5 @@
-//! The thread that owns the library: it starts what others ask for, lets it progress while they compute, [reports](super::reports)
-//! about once a second, and finds out who is lost.
+//! The thread that owns the library: it starts the requested exchanges, lets them progress while other threads compute,
+//! [reports](super::reports) about once a second, and detects lost ranks.
 
 use std::ffi::c_void;
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::dist::health::{Beat, Health, Waits};
 use crate::dist::peer::{Life, Peer};
 use crate::dist::{DistError, End};
 
-/// How often processes are looked for and reports are read.
+/// Interval between two checks of processes and reports.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// A pause between two looks at the library while others compute: short enough for a network, too short to take a
@@ -32,7 +32,7 @@ const BLAME: Duration = Duration::from_secs(11);
 /// Time that rank 0 waits for the others at the end, who have nothing to do by then.
 const PARTING: Duration = Duration::from_secs(15);
 
-/// What the library works on: kept here until it is done.
+/// Memory that the library uses: kept here until the library is done with it.
 #[derive(Debug)]
 pub enum Memory {
     Tensor(Lent),
@@ -40,7 +40,7 @@ pub enum Memory {
     None,
 }
 
-/// What other threads ask for.
+/// A request of another thread.
 #[derive(Debug)]
 pub enum Ask {
     /// Add up a tensor; the board counts it.
@@ -61,7 +61,7 @@ pub enum Ask {
     End { how: End, done: Done },
 }
 
-/// Gets the memory back.
+/// The channel through which a caller gets its memory back.
 pub type Done = SyncSender<Memory>;
 
 /// An exchange under way.
@@ -78,7 +78,7 @@ struct Exchange {
     done: Option<Done>,
 }
 
-/// Everything that the thread has.
+/// The state of the thread.
 pub struct Worker {
     library: Library,
     data: Group,
@@ -91,12 +91,12 @@ pub struct Worker {
     leader: Peer,
     beat: Beat,
     glanced: Instant,
-    /// Since when nothing has progressed.
+    /// The time of the last progress.
     quiet: Instant,
     failed: Option<Instant>,
-    /// A call that has failed, and when.
+    /// The time and the message of a call that has failed.
     broken: Option<(Instant, String)>,
-    /// Since when a caller does nothing but wait.
+    /// The time since which a caller only waits.
     waits: Option<Instant>,
 }
 
@@ -144,7 +144,7 @@ impl Worker {
                     }
                 }
                 Err(TryRecvError::Empty) => self.pause(),
-                // A process that ends without a word, as after a panic.
+                // The process ends without a request to end, as after a panic.
                 Err(TryRecvError::Disconnected) => {
                     let how = End::Failed("its process ends".into());
                     return self.end(how, &std::sync::mpsc::sync_channel(1).0);
@@ -158,7 +158,7 @@ impl Worker {
         }
     }
 
-    /// Notes that a call has failed: nothing is exchanged any more, and who is lost will show.
+    /// Notes that a call has failed: nothing is exchanged any more, and reports and processes will show which rank is lost.
     fn note(&mut self, done: Result<(), String>) {
         if let Err(why) = done {
             self.broken = Some((Instant::now(), why));
@@ -247,7 +247,7 @@ impl Worker {
         started
     }
 
-    /// Lets the library work, and gives back what is done.
+    /// Lets the library work, and returns the memory of finished exchanges.
     fn progress(&mut self) -> Result<(), String> {
         let mut at = 0;
         while at < self.running.len() {
@@ -276,7 +276,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Now and then: reads and sends reports, and judges.
+    /// Reads and sends reports and judges the other ranks, when this is due.
     fn glance(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.glanced) < GLANCE {
@@ -303,7 +303,7 @@ impl Worker {
         if let Err(failure) = judged.and(reported) {
             return self.fail(failure);
         }
-        // Which rank is lost shows by now, if it is one.
+        // If a lost rank caused the failure, that is known by now.
         if let Some((since, why)) = &self.broken
             && now.saturating_duration_since(*since) >= BLAME
         {
@@ -316,7 +316,7 @@ impl Worker {
         self.reports.exchange(library, &self.beat, health, now)
     }
 
-    /// Notes that the ranks cannot be used any more, and says so to those that hear this one.
+    /// Notes that the ranks cannot be used any more, and reports that to those that hear this one.
     fn fail(&mut self, failure: DistError) {
         if self.failed.is_some() {
             return;
@@ -326,7 +326,7 @@ impl Worker {
         self.beat.failed = Some(failure.to_string());
         self.board.fail(failure);
         for mut exchange in self.running.drain(..) {
-            // Dropped, it wakes the caller.
+            // Dropping the sender wakes the caller.
             drop(exchange.done.take());
             // The library may still write to it.
             std::mem::forget(exchange.memory);
@@ -356,7 +356,7 @@ impl Worker {
             self.fail(DistError::Library(why));
         }
         match self.data.rank {
-            // Everything is written: the launcher ends the others.
+            // Rank 0 has written everything, so the launcher may end the others.
             0 => self.library.abort(1),
             _ => self.outlive_leader(),
         }
@@ -364,7 +364,7 @@ impl Worker {
         std::mem::forget(self.reports);
     }
 
-    /// Waits until all ranks are at their end. False when one is lost before.
+    /// Waits until all ranks have ended their part. Returns false when one is lost before.
     fn meet(&mut self) -> bool {
         let since = Instant::now();
         let Ok(mut pending) = self.library.barrier(self.data) else {
@@ -384,8 +384,8 @@ impl Worker {
         }
     }
 
-    /// Waits for rank 0's end, so that the launcher does not end rank 0 for this one's before its journal is written; then
-    /// ends all, since not every launcher does.
+    /// Waits for rank 0's end, so that the launcher does not end rank 0 because of this one before its journal is written; then ends all
+    /// ranks, since not every launcher does.
     fn outlive_leader(&mut self) {
         let since = Instant::now();
         while since.elapsed() < LAST_WORDS && self.leader_writes() {

@@ -1,30 +1,30 @@
-//! Where the ranks of NCCL meet, and what else NCCL reads from the environment.
+//! The address at which the ranks of NCCL meet, and the other variables that NCCL reads from the environment.
 //!
-//! Without MPI nothing carries NCCL's id from rank 0 to the others. With `NCCL_COMM_ID=HOST:PORT` every rank makes the
-//! same id of its own: from NCCL 2.22 on, `ncclGetUniqueId` then only reads the variable, on every rank, and binds nothing;
-//! `ncclCommInitRankConfig` of rank 0 alone listens there (`bootstrapGetUniqueId` in NCCL's src/bootstrap.cc and
-//! `ncclCommInitRankDev` in src/init.cc; seen with NCCL 2.32.3, where a process that has called it has no listening socket).
-//! Releases up to 2.21 put a random number into each id (`getRandomData`), so that ids made by two ranks never fit.
+//! Without MPI nothing carries NCCL's id from rank 0 to the others. With `NCCL_COMM_ID=HOST:PORT` every rank makes the same id on its own:
+//! from NCCL 2.22 on, `ncclGetUniqueId` then only reads the variable, on every rank, and binds nothing; `ncclCommInitRankConfig` of rank 0
+//! alone listens there (`bootstrapGetUniqueId` in NCCL's src/bootstrap.cc and `ncclCommInitRankDev` in src/init.cc; seen with NCCL 2.32.3,
+//! where a process that has called it has no listening socket). Releases up to 2.21 put a random number into each id (`getRandomData`), so
+//! that ids made by two ranks never fit.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::dist::DistError;
 use crate::dist::launch::Master;
 
-/// The variable that has the place.
+/// The variable that holds the address.
 pub const COMM_ID: &str = "NCCL_COMM_ID";
 
 /// The first NCCL whose ranks can make their id from [`COMM_ID`], in NVIDIA's way of counting (2.22.3).
 pub const IDS_AGREE: i32 = 22_203;
 
-/// Reductions inside NVSwitch are not the same from call to call, as NCCL's developers say
-/// (<https://github.com/NVIDIA/nccl/issues/1497>): without them, a run repeated has the same bits.
+/// Reductions inside NVSwitch differ from call to call, according to NCCL's developers (<https://github.com/NVIDIA/nccl/issues/1497>):
+/// without them, a repeated run has the same bits.
 const SWITCH_SUMS: &str = "NCCL_NVLS_ENABLE";
 
-/// The variables that rule which algorithms NCCL takes: who sets one of them has chosen.
+/// The variables that determine which algorithms NCCL uses: if one of them is set, the user has chosen.
 const CHOSEN: [&str; 2] = [SWITCH_SUMS, "NCCL_ALGO"];
 
-/// Where NCCL's rank 0 listens: on the port after that of torchrun, which belongs to the agent's store.
+/// Returns the address at which NCCL's rank 0 listens: on the port after that of torchrun, which belongs to the agent's store.
 ///
 /// # Errors
 /// When MASTER_PORT is the last port.
@@ -37,14 +37,14 @@ pub fn next_to(master: &Master) -> Result<String, DistError> {
         )));
     };
     let host = master.address.trim();
-    // NCCL's way to write an address of IPv6.
+    // NCCL writes addresses of IPv6 in brackets.
     Ok(match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     })
 }
 
-/// A place on this machine that is free now.
+/// Returns an address of this machine that is free now.
 ///
 /// # Errors
 /// When no port is free.
@@ -54,8 +54,8 @@ pub fn free() -> std::io::Result<String> {
     Ok(listener.local_addr()?.to_string())
 }
 
-/// The variables to set before NCCL is first called in a process that torchrun or `--gpus` has started, as far as `get` does
-/// not have them.
+/// Returns the variables to set before NCCL is first called in a process that torchrun or `--gpus` has started, except those that `get`
+/// has.
 ///
 /// # Errors
 /// When it is not known where the ranks meet.
@@ -76,7 +76,7 @@ pub fn variables(
     Ok(set)
 }
 
-/// The variables that keep NCCL to algorithms with the same bits in every run.
+/// Returns the variables that limit NCCL to algorithms with the same bits in every run.
 pub fn algorithms(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
     match CHOSEN.iter().any(|name| get(name).is_some()) {
         true => Vec::new(),
@@ -84,7 +84,7 @@ pub fn algorithms(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, St
     }
 }
 
-/// A version as people write it.
+/// Returns a version in its usual notation.
 pub fn version(number: i32) -> String {
     format!(
         "{}.{}.{}",

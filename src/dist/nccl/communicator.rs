@@ -1,4 +1,4 @@
-//! A communicator of NCCL: made without blocking, asked for its errors, given up where ranks are lost.
+//! A communicator of NCCL: made without blocking, asked for its errors, aborted when ranks are lost.
 //!
 //! Calls are those of cudarc's `sys`: its safe layer panics when a communicator cannot be destroyed.
 
@@ -16,7 +16,7 @@ use super::limit::Limit;
 use crate::dist::DistError;
 use crate::threads;
 
-/// What NCCL's header gives every new configuration (nccl.h: `NCCL_API_MAGIC`, `NCCL_CONFIG_UNDEF_INT`).
+/// The values that NCCL's header gives every new configuration (nccl.h: `NCCL_API_MAGIC`, `NCCL_CONFIG_UNDEF_INT`).
 const MAGIC: u32 = 0xcafe_beef;
 const UNSET: i32 = i32::MIN;
 
@@ -24,10 +24,10 @@ const UNSET: i32 = i32::MIN;
 const CONFIG_VERSION: u32 = 21_800;
 const CONFIG_SIZE: usize = offset_of!(ncclConfig_t, trafficClass).next_multiple_of(8);
 
-/// Between two questions whether NCCL has done what it was asked for.
+/// Interval between two checks whether NCCL has finished a call.
 const BETWEEN: Duration = Duration::from_micros(50);
 
-/// A communicator is given this long to end.
+/// Time that a communicator has to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// One rank's communicator.
@@ -91,7 +91,7 @@ impl Communicator {
         })
     }
 
-    /// Waits until NCCL has taken a call in. What it queues on a stream is then queued.
+    /// Waits until NCCL has finished a call. The work that it queues on a stream is then queued.
     fn settled(&self, mut result: ncclResult_t, what: &str) -> Result<(), DistError> {
         let start = Instant::now();
         while result == ncclResult_t::ncclInProgress {
@@ -115,7 +115,7 @@ impl Communicator {
         }
     }
 
-    /// What has happened to the communicator so far.
+    /// Returns the state of the communicator.
     fn state(&self) -> ncclResult_t {
         if self.raw.is_null() {
             return ncclResult_t::ncclInvalidUsage;
@@ -128,7 +128,7 @@ impl Communicator {
         }
     }
 
-    /// What NCCL has seen go wrong since it was asked last, in words.
+    /// Describes the error that NCCL has seen, if any.
     pub(super) fn error(&self) -> Option<String> {
         match self.state() {
             ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress => None,
@@ -139,10 +139,10 @@ impl Communicator {
     /// Queues the sum of f32 over all ranks, in place.
     ///
     /// # Safety
-    /// The place must hold so many f32 of this rank's device until the stream has passed it.
+    /// The place must hold that number of f32 of this rank's device until the stream has done the work.
     pub(super) unsafe fn sum(&self, at: Place, on: &CudaStream) -> Result<(), DistError> {
         let (f32, add) = (ncclDataType_t::ncclFloat32, ncclRedOp_t::ncclSum);
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         let result = unsafe {
             sys::ncclAllReduce(
                 at.pointer(),
@@ -173,7 +173,7 @@ impl Communicator {
         for (root, at) in parts {
             let root = i32::try_from(*root).unwrap_or(i32::MAX);
             let bytes = ncclDataType_t::ncclUint8;
-            // SAFETY: as the caller says.
+            // SAFETY: as the caller guarantees.
             let result = unsafe {
                 sys::ncclBroadcast(
                     at.pointer(),
@@ -210,12 +210,12 @@ impl Communicator {
         let from = all + (self.rank * bytes) as u64;
         let (from, to) = (from as *const c_void, all as *mut c_void);
         let kind = ncclDataType_t::ncclUint8;
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller guarantees.
         let result = unsafe { sys::ncclAllGather(from, to, bytes, kind, self.raw, stream(on)) };
         self.settled(result, "gathering from all ranks")
     }
 
-    /// Ends what is under way on this rank, after an error. What has been queued returns.
+    /// Aborts the work under way on this rank, after an error. Queued work returns.
     pub(super) fn give_up(self) {
         let comm = ManuallyDrop::new(self);
         end("nccl-abort", comm.raw, |raw| {

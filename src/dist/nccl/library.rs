@@ -1,4 +1,4 @@
-//! NCCL's library: whether it is there, its version, its id of a run, its errors in words.
+//! NCCL's library: whether it is present, its version, its id of a run, and its error messages.
 
 use std::ffi::CStr;
 
@@ -10,10 +10,10 @@ use crate::dist::DistError;
 /// The first NCCL with all functions that are called, in NVIDIA's way of counting (`scripts/cuda/lazy_libraries.py`).
 const OLDEST: i32 = 21_800;
 
-/// What ranks meet by.
+/// The id by which ranks meet.
 #[derive(Debug, Clone)]
 pub enum Id {
-    /// Every rank makes it of `NCCL_COMM_ID`, which is set.
+    /// Every rank makes it from `NCCL_COMM_ID`, which is set.
     Environment,
     /// Rank 0 [has made it](make_id), and another library has carried it to every rank.
     Carried([u8; 128]),
@@ -67,15 +67,15 @@ fn unique(hint: &str) -> Result<ncclUniqueId, DistError> {
     }
 }
 
-/// The library's version.
+/// Returns the library's version.
 ///
 /// # Errors
-/// When it is missing, or too old; says what to install.
+/// When it is missing, or too old; names the version to install.
 pub(super) fn version() -> Result<i32, DistError> {
     let mut version = 0;
     // SAFETY: a place for a number.
     let result = unsafe { sys::ncclGetVersion(&raw mut version) };
-    // Only what stands for a library that is missing refuses this.
+    // Only the placeholder for a missing library fails here.
     if result != ncclResult_t::ncclSuccess {
         return Err(DistError::Library(
             "several GPUs need NCCL, and libnccl.so.2 is not found: install libnccl2 (NVIDIA's repository for your system) or \
@@ -93,7 +93,7 @@ pub(super) fn version() -> Result<i32, DistError> {
     Ok(version)
 }
 
-/// An error of NCCL, with what it said last in this process.
+/// Describes an error of NCCL, with its last message in this process.
 pub(super) fn words(result: ncclResult_t, comm: ncclComm_t) -> String {
     // SAFETY: both take these and return text that lives as long as the library, or null; a null communicator is allowed.
     let (kind, last) = unsafe { (sys::ncclGetErrorString(result), sys::ncclGetLastError(comm)) };
@@ -101,7 +101,7 @@ pub(super) fn words(result: ncclResult_t, comm: ncclComm_t) -> String {
         if words.is_null() {
             return String::new();
         }
-        // SAFETY: ends with a zero, as NCCL says.
+        // SAFETY: the text ends with a zero, as NCCL documents.
         let words = unsafe { CStr::from_ptr(words) }.to_string_lossy();
         words.trim().to_string()
     };

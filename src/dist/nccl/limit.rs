@@ -1,4 +1,4 @@
-//! How long ranks wait for one that lives but does not come.
+//! The time that ranks wait for one that lives but does not come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! The ranks of one run over NCCL: a GPU each.
 //!
-//! What NCCL is called for is `Nccl` (feature `cuda`); the rest is what can be checked without a GPU: where ranks meet
-//! ([`address`]), how messages are cut ([`messages`](super::messages)), and what a rank sees of the others' machines ([`machines`]).
+//! `Nccl` (feature `cuda`) makes all calls of NCCL; the other modules can be tested without a GPU: the address at which ranks meet
+//! ([`address`]), the division of messages ([`messages`](super::messages)), and a rank's view of the others' machines ([`machines`]).
 
 pub mod address;
 #[cfg(feature = "cuda")]

@@ -1,8 +1,8 @@
 //! [`Ranks`] over NCCL.
 //!
-//! NCCL has a stream of its own. What is exchanged waits there for the compute stream's work queued so far, and the host waits for the
-//! exchange, looking at the other ranks meanwhile; so the compute stream never waits for another rank, and no call of the driver blocks
-//! without end when one is lost.
+//! NCCL has a stream of its own. An exchange waits there for the compute stream's work queued so far, and the host waits for the exchange,
+//! checking the other ranks meanwhile. So the compute stream never waits for another rank, and no call of the driver blocks without end
+//! when a rank is lost.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,9 +29,9 @@ pub struct Nccl {
     rank: usize,
     world: usize,
     device: Device,
-    /// Where the device computes.
+    /// The stream on which the device computes.
     compute: Arc<CudaStream>,
-    /// Where NCCL exchanges.
+    /// The stream on which NCCL exchanges.
     stream: Arc<CudaStream>,
     limit: Limit,
     watch: Watch,
@@ -50,7 +50,7 @@ struct State {
 
 impl Nccl {
     /// Meets the other ranks; every rank's `device` is another GPU. `over` is the library that has carried the id, if one has: it ends
-    /// with this, and may see sooner that a rank is lost.
+    /// together with this engine, and may detect a lost rank sooner.
     ///
     /// # Errors
     /// When NCCL's library is missing or too old, a rank does not come within `limit`, or cannot be reached.
@@ -100,7 +100,7 @@ impl Nccl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an exchange; after an error the communicator is gone, and the GPU waits for nothing.
+    /// Runs an exchange. After an error the communicator is aborted, so that the GPU waits for nothing.
     fn exchanged<T>(
         &self,
         what: &str,
@@ -122,19 +122,19 @@ impl Nccl {
         done
     }
 
-    /// Lets NCCL's stream wait for what the device has computed so far.
+    /// Makes NCCL's stream wait for the computation queued so far.
     fn after_compute(&self) -> Result<(), DistError> {
         let ready = self.compute.record_event(None).map_err(driver)?;
         self.stream.wait(&ready).map_err(driver)
     }
 
-    /// Waits for what NCCL's stream has got so far.
+    /// Waits for the work queued on NCCL's stream so far.
     fn wait(&self, comm: &Communicator, what: &str, patience: Patience) -> Result<(), DistError> {
         let done = self.stream.record_event(None).map_err(driver)?;
         self.watch.wait(&done, comm, what, patience)
     }
 
-    /// Memory on the GPU for `bytes` bytes of messages; its contents are of no meaning.
+    /// Returns memory on the GPU for `bytes` bytes of messages, of unspecified contents.
     fn buffer(&self, buffer: &mut Option<CudaSlice<u8>>, bytes: usize) -> Result<u64, DistError> {
         if buffer.as_ref().is_none_or(|b| b.len() < bytes) {
             *buffer = None;
@@ -154,7 +154,7 @@ impl Nccl {
         unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(driver)
     }
 
-    /// Copies bytes from the GPU. Nothing that waits for other ranks may be queued: this cannot look up.
+    /// Copies bytes from the GPU. Work that waits for other ranks must not be queued, because this call cannot check them.
     fn download(&self, from: u64, bytes: usize) -> Result<Vec<u8>, DistError> {
         let mut into = vec![0; bytes];
         if bytes > 0 {
@@ -274,7 +274,7 @@ impl Ranks for Nccl {
             let comm = state.comm.as_ref().ok_or_else(given_up)?;
             let computed = self.compute.record_event(TIMED).map_err(driver)?;
             let done = self.stream.record_event(TIMED).map_err(driver)?;
-            // The limit is for other ranks, not for what this one still computes.
+            // The time limit applies to other ranks, not to this rank's own computation.
             computed.synchronize().map_err(driver)?;
             self.watch
                 .wait(&done, comm, "adding up gradients", Patience::Limited)?;
@@ -427,7 +427,7 @@ impl Ranks for Nccl {
 
     fn end(&self, how: &End) {
         if *how == End::Together {
-            // The last one has ended the run all the same.
+            // The last exchange; if it fails, the run has ended anyway.
             let _ = self.exchanged("ending", |state| self.all_equal(state, &[0], "ending"));
         }
         if let Some(comm) = self.lock().comm.take() {

@@ -1,4 +1,4 @@
-//! Waiting for the GPU while other ranks may be lost: nothing here waits where it cannot look up.
+//! Waits for the GPU while other ranks may be lost: every wait here also checks the other ranks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use super::machines::{Process, named_in};
 use crate::dist::peer::{self, Life};
 use crate::dist::{DistError, Ranks};
 
-/// A wait begins with looking all the time, for so long.
+/// Time at the beginning of a wait in which the event is checked without pauses.
 const BUSY: Duration = Duration::from_millis(2);
-/// Then it looks this often.
+/// Pause between two checks after that.
 const OFTEN: Duration = Duration::from_micros(50);
-/// And this often where it takes longer than [`LONG`].
+/// Pause between two checks in a wait that takes longer than [`LONG`].
 const SELDOM: Duration = Duration::from_micros(500);
 const LONG: Duration = Duration::from_millis(50);
-/// Between two looks at NCCL's state and the others' processes.
+/// Interval between two checks of NCCL's state and the others' processes.
 const LOOKS: Duration = Duration::from_millis(200);
-/// What a process that has ended has sent before may still be on its way.
+/// Time after a process's end in which the data that it sent before may still arrive.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
-/// How long a wait may take.
+/// The time limit of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// `dist.timeout_s`.
@@ -32,18 +32,18 @@ pub(super) enum Patience {
     Unlimited,
 }
 
-/// The other ranks, as one of them watches them.
+/// One rank's view of the other ranks.
 #[derive(Debug)]
 pub(super) struct Watch {
     rank: usize,
     limit: Limit,
     processes: Vec<Process>,
-    /// Another library, which sees ranks of other machines, too.
+    /// Another library, which also sees ranks of other machines.
     over: Option<Arc<dyn Ranks>>,
 }
 
 impl Watch {
-    /// Knows no process yet.
+    /// Makes a watch that knows no process yet.
     pub(super) fn new(rank: usize, limit: Limit, over: Option<Arc<dyn Ranks>>) -> Self {
         Self {
             rank,
@@ -73,7 +73,7 @@ impl Watch {
         self.processes = processes;
     }
 
-    /// Waits until an event has come, or another rank is seen to be lost.
+    /// Waits until an event has come; fails when another rank is lost.
     pub(super) fn wait(
         &self,
         event: &CudaEvent,
@@ -124,7 +124,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the other ranks once.
+    /// Checks the other ranks once.
     pub(super) fn look(&self, comm: &Communicator) -> Result<(), DistError> {
         const WHAT: &str = "working alone";
         if let Some(over) = &self.over {
@@ -153,7 +153,7 @@ impl Watch {
             .map_or_else(|| "its process".into(), Process::name)
     }
 
-    /// The first other rank that is so.
+    /// Returns the first other rank whose process is in this state.
     fn is_any(&self, life: Life) -> Option<usize> {
         let own = self.processes.get(self.rank)?;
         let mut others = self.processes.iter().enumerate();
@@ -162,7 +162,7 @@ impl Watch {
         found.map(|(rank, _)| rank)
     }
 
-    /// An error of NCCL: of the rank whose process has ended, or whose machine the message names.
+    /// Attributes an error of NCCL to the rank whose process has ended, or whose machine the message names.
     fn lost_in(&self, seen: &str) -> DistError {
         let by = format!("{seen} (seen by rank {})", self.rank);
         // The kernel may need a moment to end a process whose connection has gone.

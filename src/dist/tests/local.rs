@@ -9,10 +9,10 @@ use candle_core::Tensor;
 use super::{DistError, Ranks, Waited};
 use crate::ops;
 
-/// How long a rank waits for the others.
+/// Time that a rank waits for the others.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a rank brings to an exchange.
+/// A rank's contribution to an exchange.
 #[derive(Debug, Clone, PartialEq)]
 enum Brought {
     Floats(Vec<f32>),
@@ -89,7 +89,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Local {
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     fn wait<'a>(
         &self,
         mut exchange: MutexGuard<'a, Exchange>,
