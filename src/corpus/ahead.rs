@@ -15,7 +15,7 @@ pub struct Batch {
     pub targets: Vec<u32>,
 }
 
-/// Which step of which stream a batch is for.
+/// The stream and the step of a batch.
 type Place = (u64, u64);
 
 /// An order for a batch of a mixture, or a batch that has been read, each with the batch's memory.
@@ -31,7 +31,7 @@ pub struct BatchSpec {
     /// Windows of a batch and tokens of a window.
     pub windows: usize,
     pub time: usize,
-    /// The windows of a batch that are read; the others are drawn alone.
+    /// The windows of a batch that are read; the others are drawn but not read.
     pub part: Range<usize>,
 }
 
@@ -50,7 +50,7 @@ impl BatchSpec {
         fill_batch(&self.tokens, &starts, self.time, inputs, targets)
     }
 
-    /// Where the windows start that are read.
+    /// Returns the starts of the windows that are read.
     fn starts(&self, (stream, step): Place, mixture: &Mixture) -> Vec<usize> {
         let (all, time) = (self.windows, self.time);
         let mut starts = self.sampler.starts(stream, step, all, mixture, time);
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(own.targets, all.targets[10..]);
     }
 
-    /// In order, repeated, from elsewhere, of another stream: always the windows of the requested step.
+    /// Steps in order, repeated, out of order or of another stream always get their own windows.
     #[test]
     fn every_step_gets_its_own_windows() {
         let draw = draw(Tokens::owned((0..1000).collect()));
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// Also the batch that was read ahead with the weights before.
+    /// This includes the batch that was read ahead with the weights before.
     #[test]
     fn new_weights_count_from_the_next_batch_on() {
         let mut draw = draw(Tokens::owned((0..1000).collect()));

@@ -24,7 +24,7 @@ pub enum Info {
         ids: Option<(u32, u32)>,
         /// Number of end-of-text tokens, if their id is known.
         documents: Option<u64>,
-        /// From the sidecar.
+        /// The tokenizer's name in the sidecar.
         tokenizer: Option<String>,
         sources: Vec<String>,
         /// The first line, decoded, if the tokenizer is known.
@@ -33,7 +33,7 @@ pub enum Info {
     Text {
         documents: u64,
         bytes: u64,
-        /// As `data prepare` would write them, where a tokenizer is given.
+        /// The number of tokens that `data prepare` would write, if a tokenizer is given.
         tokens: Option<u64>,
         /// Rows without a text.
         skipped: Skipped,
@@ -42,12 +42,12 @@ pub enum Info {
     },
 }
 
-/// How files are examined.
+/// The settings for examining files.
 #[derive(Debug, Clone, Copy)]
 pub struct Looking<'a> {
     /// Counts and decodes tokens.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// Where rows have their text.
+    /// The field of rows that holds the text.
     pub field: &'a str,
 }
 

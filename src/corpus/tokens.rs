@@ -11,7 +11,7 @@ use super::CorpusError;
 #[derive(Debug, Clone, Default)]
 pub struct Tokens {
     pieces: Vec<Piece>,
-    /// Where each piece ends, counted over all.
+    /// The end of each piece, counted over all pieces.
     ends: Vec<usize>,
 }
 

@@ -49,7 +49,7 @@ impl fmt::Display for Launcher {
     }
 }
 
-/// Where the agent of `torchrun` listens. Its port belongs to the agent.
+/// The address of the agent of `torchrun`. Its port belongs to the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Master {
     /// Host name or address of rank 0.
@@ -71,7 +71,7 @@ pub struct Launch {
     pub local_rank: Option<usize>,
     /// Number of processes on its host, if the launcher sets it.
     pub local_world: Option<usize>,
-    /// Of torchrun alone.
+    /// Set by torchrun only.
     pub master: Option<Master>,
 }
 

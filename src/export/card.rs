@@ -354,7 +354,7 @@ fn file_name(path: &str) -> String {
     words(name.unwrap_or(path))
 }
 
-/// Foreign text that cannot break out of its line, its table or its quotes.
+/// Cleans a foreign text so that it stays within its line, its table and its quotes.
 fn words(text: &str) -> String {
     let markup = |c: char| matches!(c, '|' | '`' | '<' | '>' | '"' | '\\' | '[' | ']');
     ascii(text)

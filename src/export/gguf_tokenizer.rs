@@ -166,7 +166,7 @@ fn says_all(v: &GgufVocabulary, json: &Json, merges: &[(String, String)]) -> boo
             .iter()
             .any(|key| on(&token[*key]))
     };
-    // Those that are normalized are looked for after the others, in the normalized text.
+    // Normalized tokens are looked for after the others, in the normalized text.
     let one_pass = |normalized| {
         added
             .iter()

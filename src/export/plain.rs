@@ -14,17 +14,17 @@ pub enum Form {
     Gguf,
 }
 
-/// How near a table of rotary divisors must be to the scaling that it is taken for.
+/// Largest relative difference between a table of rotary divisors and the scaling that it is replaced by.
 const SAME_FREQUENCY: f64 = 1e-5;
 
-/// A model as plain readers read it: its shape, and how each of its tensors comes from the original's.
+/// A model in the form that plain readers read: its shape, and the origin of each of its tensors in the original.
 #[derive(Debug)]
 pub struct Plain {
     pub config: DecoderConfig,
     pub params: Vec<Param>,
     /// The differences from the original, a sentence each.
     pub changes: Vec<String>,
-    /// The original's parameter behind each; `None` for zeros.
+    /// The parameter of the original that each comes from; `None` for zeros.
     origins: Vec<Option<usize>>,
     /// The factor of each layer's queries.
     folded: Vec<f32>,

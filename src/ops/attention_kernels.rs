@@ -1,4 +1,4 @@
-//! Which kernels a GPU computes attention with: decided by sizes and addresses alone, so that it can be tested without a GPU.
+//! Chooses the kernels with which a GPU computes attention, by sizes and addresses alone, so that the choice can be tested without a GPU.
 
 use candle_core::{Result, bail};
 

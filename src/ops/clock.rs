@@ -1,4 +1,4 @@
-//! Where the time goes: seconds by kind of op, over all calls of this process.
+//! Measures the time of each kind of op, in seconds over all calls of this process.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

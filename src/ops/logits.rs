@@ -18,7 +18,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Rows of this type in so many bytes; `None` where not one fits.
+    /// The rows of this type that fit into this number of bytes; `None` if not even one fits.
     pub fn new(bytes: usize, dtype: DType, vocab: usize) -> Option<Self> {
         let stride = stride(vocab);
         let rows = bytes / (stride * dtype.size_in_bytes());

@@ -27,10 +27,10 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// Compares one operand with what belongs there.
+    /// Compares one operand with what the kernel accesses.
     ///
     /// # Errors
-    /// When it lies elsewhere, has another number of elements, or is of none of the types.
+    /// When it lies on another device, has another number of elements, or is of none of the types.
     pub fn check(&self, name: &str, t: &Tensor, elements: usize, dtypes: &[DType]) -> Result<()> {
         let op = self.op;
         if !t.device().same_device(self.device) {

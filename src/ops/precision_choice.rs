@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::gemm::Isa;
 use super::precision::Precision;
 
-/// How training with emulated products in bf16 compares with f32, measured on a CPU with AVX2 (docs/performance.md).
+/// Compares training with emulated products in bf16 with f32, as measured on a CPU with AVX2 (docs/performance.md).
 pub const EMULATED: &str = "three to five times as slow as f32";
 
 /// The precision that `train.dtype` and `--dtype` ask for.
@@ -118,7 +118,7 @@ impl Bf16Products {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolved {
     pub precision: Precision,
-    /// In a few words; `None` where it was asked for by name and the device has it.
+    /// The reason in a few words; `None` where the precision was asked for by name and the device has it.
     pub reason: Option<&'static str>,
 }
 

@@ -1,6 +1,7 @@
 //! Limits of the dynamic shared memory of kernels.
 
-/// Bytes that a kernel may use without asking: with what it has of its own, they stay below the 48 KiB that every kernel may use.
+/// Bytes of dynamic shared memory that a kernel may use without a request: together with its static shared memory, they stay below the 48
+/// KiB that every kernel may use.
 const FREE: u32 = 32 << 10;
 
 /// The largest amount that was asked for.

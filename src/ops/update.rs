@@ -55,8 +55,8 @@ pub struct Totals {
     pub squares: f64,
 }
 
-/// The [`Totals`] of a step, in f64 and in a fixed order, of tensors that come one by one. A GPU's stay there until both are
-/// read, with one wait.
+/// Adds up the [`Totals`] of a step, in f64 and in a fixed order, from tensors that are given one by one. The sums of a GPU stay there
+/// until both are read, with one wait.
 #[derive(Debug)]
 pub struct Sums {
     /// Losses and squares, on a GPU.

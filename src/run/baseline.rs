@@ -19,7 +19,7 @@ pub fn is_name(name: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BaselinePhase {
     name: String,
-    /// From 1.
+    /// The number of the phase, from 1.
     part: u32,
 }
 

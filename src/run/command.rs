@@ -72,7 +72,7 @@ impl fmt::Display for GrowSource {
     }
 }
 
-/// Who sent a command.
+/// The sender of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {

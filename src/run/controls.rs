@@ -30,13 +30,13 @@ pub struct Control {
     pub size: &'static str,
     /// Description below a table.
     pub legend: &'static str,
-    /// Its start; the reference has its own layers, all else those of the final model.
+    /// Its start. The reference's control has the reference's layers, all others have those of the final model.
     pub start: Start,
     is_wanted: fn(&ControlConfig) -> bool,
     is_planned: fn(&RunInfo) -> bool,
 }
 
-/// In the order in which they are trained.
+/// All controls, in the order in which they are trained.
 pub static CONTROLS: &[Control] = &[
     Control {
         id: "control-random",

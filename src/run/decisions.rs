@@ -139,7 +139,7 @@ fn counts(command: &Command) -> bool {
     }
 }
 
-/// The same command for whichever decision is open.
+/// Removes the decision's id from a command, so that it answers whichever decision is open.
 fn undated(command: Command) -> Command {
     match command {
         Command::Grow { layers, mode, .. } => Command::Grow {

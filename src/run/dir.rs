@@ -1,9 +1,8 @@
-//! Where a run's files are, and how a run is found by name.
+//! The places of a run's files, and how a run is found by name.
 //!
-//! A name stays in the runs directory: everything that holds a `/`, or is `.` or `..`, is a path, which is taken as
-//! given. A link in the runs directory is a run wherever it leads, since only its owner can have put it there. Names of
-//! new runs are plain ASCII; those of directories from elsewhere may be anything, and are sanitised wherever they are
-//! printed.
+//! A name refers to an entry of the runs directory: everything that holds a `/`, or is `.` or `..`, is a path, which is taken as given. A
+//! link in the runs directory is a run wherever it leads, since only its owner can have put it there. Names of new runs are plain ASCII;
+//! those of directories from elsewhere may be anything, and are sanitised wherever they are printed.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};

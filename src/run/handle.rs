@@ -222,7 +222,7 @@ fn made(root: &Dir, name: &str) -> io::Result<Dir> {
     }
 }
 
-/// Which users' directories count as this process's own.
+/// Decides which users' directories count as this process's own.
 #[derive(Default)]
 struct OwnUser {
     /// The owner of new files, asked once when it matters.

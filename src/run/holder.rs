@@ -1,7 +1,7 @@
-//! Who works on a run, according to its lock.
+//! The process that works on a run, according to its lock.
 //!
-//! Like every file of a run directory, a lock may come from elsewhere: its claims are compared with the process that
-//! answers before anything is sent there ([`super::control::peer`]).
+//! Like every file of a run directory, a lock may come from elsewhere: its claims are compared with the process that answers before
+//! anything is sent there ([`super::control::peer`]).
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ use crate::text::{self, exact};
 
 pub use super::machine::process_start;
 
-/// Who works on a run.
+/// The process that works on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Holder {

@@ -54,7 +54,7 @@ pub struct JournalIndex {
     path: PathBuf,
     file: File,
     entries: Vec<Entry>,
-    /// Where the last complete line ends.
+    /// The end of the last complete line.
     end: u64,
     landmarks: Vec<(usize, Landmark)>,
     /// Lines that are too long to be read.

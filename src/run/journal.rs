@@ -37,7 +37,7 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Metric events that wait for a full disk before further ones are dropped.
 const METRICS_WAITING: usize = 4096;
 
-/// Where in the recipe an event happens.
+/// The place in the recipe at which an event happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// Optimizer steps since the run began, over all phases.
@@ -363,7 +363,7 @@ impl Journal {
         }
     }
 
-    /// Why lines are not on disk, as long as the journal cannot be written.
+    /// Returns why lines are not on disk, as long as the journal cannot be written.
     pub fn failure(&self) -> Option<&str> {
         self.failing.as_deref()
     }

@@ -25,8 +25,8 @@ pub use super::holder::Holder;
 
 /// Longest wait of a holder that could not lock the journal for a competing process to write the file.
 const SHOW: Duration = Duration::from_millis(50);
-/// How recently the journal or the lock must have changed for a holder on another machine, whose lock cannot be checked
-/// from here, to count as alive.
+/// Time within which the journal or the lock must have changed for a holder on another machine, whose lock cannot be checked from here, to
+/// count as alive.
 pub const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
 const LARGEST: u64 = 16 << 10;
@@ -293,7 +293,7 @@ fn read_holder(path: &Path) -> Option<Holder> {
     parse_holder(&file::read_bytes(path, LARGEST).ok()?)
 }
 
-/// The same for a file in an open directory.
+/// As [`read_holder`], for a file in an open directory.
 fn holder_in(root: &Dir) -> Option<Holder> {
     parse_holder(&root.read_bytes(LOCK, LARGEST).ok()?)
 }

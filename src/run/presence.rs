@@ -99,7 +99,7 @@ impl Presence {
         }
     }
 
-    /// The dashboard of this process has closed, or commands are no longer read from its terminal.
+    /// The dashboard of this process has closed, or commands are not read from its terminal any more.
     pub fn leave(&self, how: Leave) {
         self.somebody_left();
         self.dashboard.store(false, Ordering::SeqCst);

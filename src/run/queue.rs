@@ -144,9 +144,9 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     waiting: Waiting,
-    /// No event will come any more.
+    /// Whether the events have ended.
     ended: bool,
-    /// The reader is gone.
+    /// Whether the reader is gone.
     left: bool,
 }
 
@@ -164,7 +164,7 @@ pub struct EventSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct EventReceiver(Arc<Shared>);
 
-/// Why no event was returned.
+/// The reason why no event was returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nothing {
     /// No event waits at present.

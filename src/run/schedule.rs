@@ -125,7 +125,7 @@ enum Change {
         first: f64,
         last: f64,
     },
-    /// Another schedule, of which the rates from here on are used: a resume may bring one.
+    /// Another schedule, whose rates are used from here on: a resume may change the schedule.
     Schedule { from: u64, schedule: LearningRate },
 }
 
@@ -139,12 +139,12 @@ pub struct Sums {
     pub annealing: f64,
 }
 
-/// 1/(1 - λ) of [`Sums::annealing`] in steps, the time that the loss takes to follow the rates, and the most of a schedule
-/// that this may be: the loss of short trainings follows sooner.
+/// 1/(1 - λ) of [`Sums::annealing`] in steps, the time that the loss takes to follow the rates; and the largest share of a schedule that
+/// this time may take, since the loss of short trainings follows sooner.
 const RELAXATION: f64 = 1000.0;
 const MOST_RELAXATION: f64 = 0.1;
-/// Most steps that sums are taken over one by one; of longer phases blocks of steps are taken together, over which the rates
-/// are taken for linear.
+/// Most steps whose sums are computed one by one. In longer phases, blocks of steps are summed together, over which the rates are assumed
+/// to be linear.
 const MOST_BLOCKS: u64 = 1 << 15;
 
 /// Steps of a phase at which rates are compared.
@@ -364,7 +364,7 @@ impl Course {
         for &step in steps {
             while done < step {
                 let n = block.min(step - done);
-                // The block's last update; what lies between is taken for linear.
+                // The block's last update; rates within the block are assumed to be linear.
                 let new = self.at(done + n - 1)?;
                 let before = rate.replace(new).unwrap_or(new);
                 let count = n as f64;

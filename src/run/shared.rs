@@ -43,7 +43,7 @@ struct Fold {
     /// Events folded here.
     folded: u64,
     digest: Digest,
-    /// No event will come any more.
+    /// Whether the events have ended.
     ended: bool,
 }
 

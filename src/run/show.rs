@@ -35,8 +35,7 @@ pub fn state_word(state: &RunState, dir: &RunDir) -> &'static str {
     }
 }
 
-/// The same for readers who want to know how an interrupted run ended: `stopped` after a checkpoint, or `crashed`
-/// without a last message.
+/// As [`state_word`], but with the end of an interrupted run: `stopped` after a checkpoint, or `crashed` without a last message.
 pub fn state_text(state: &RunState, dir: &RunDir) -> &'static str {
     match state_word(state, dir) {
         "interrupted" if state.is_crashed() => "crashed",
@@ -124,7 +123,7 @@ pub fn is_kept(dir: &RunDir, name: &str) -> bool {
     is_name(name) && dir.checkpoints().join(name).is_dir()
 }
 
-/// Why the run is paused, if it is and a reason is known.
+/// Returns why the run is paused, if it is and a reason is known.
 pub fn pause(state: &RunState) -> Option<&str> {
     let paused = state.core.status == Status::Paused;
     state.core.pause.as_deref().filter(|_| paused)

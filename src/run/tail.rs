@@ -132,7 +132,7 @@ pub struct Tail {
     len: u64,
     /// Bytes of the too long line that is being skipped, as far as they have been skipped.
     in_long_line: Option<u64>,
-    /// Of consecutive `train` events, only the last is read.
+    /// Whether only the last of consecutive `train` events is read.
     skims: bool,
     caught_up: bool,
     watch: Option<Watch>,
@@ -177,8 +177,7 @@ impl Tail {
         }
     }
 
-    /// For readers that need no curves: of consecutive `train` events, only the last is read, which is several times as
-    /// fast.
+    /// Makes a reader that reads only the last of consecutive `train` events, for callers that need no curves. It is several times as fast.
     pub fn skimming(self) -> Self {
         Self {
             skims: true,

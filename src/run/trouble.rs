@@ -9,7 +9,7 @@ use crate::text::{duration, thousands};
 /// Nats by which a diverged validation loss lies above the best of its phase: the perplexity has risen by 65 %, more
 /// than noise or the warm-up after a restart causes.
 const DIVERGED: f64 = 0.5;
-/// The same for the training loss between two evaluations, which is noisier.
+/// As [`DIVERGED`], for the training loss between two evaluations, which is noisier.
 const DIVERGED_TRAIN: f64 = 3.0;
 
 /// Begins the warning of a checkpoint that could not be written.
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As JSON has it.
+    /// Returns its name in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Vanished => "vanished",

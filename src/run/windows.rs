@@ -85,7 +85,7 @@ impl EvalWindows {
         })
     }
 
-    /// The same in a few words, for headers: `23 windows (256 asked)`.
+    /// Describes the windows in a few words, for headers: `23 windows (256 asked)`.
     pub fn words(&self) -> Option<String> {
         if self.overlap() {
             return Some(format!(

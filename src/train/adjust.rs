@@ -23,7 +23,7 @@ impl Trainer {
         self.planned_rate() * self.state.rate_scale()
     }
 
-    /// The same without the factor that the operator has put on the schedule.
+    /// The learning rate of the next update without the factor that the operator has put on the schedule.
     fn planned_rate(&self) -> f64 {
         let place = self.state.schedule_place();
         match self.state.live.cooldown(place) {
@@ -170,7 +170,7 @@ impl Trainer {
             return Err(format!("{steps} steps: give 1 to {MOST_STEPS}"));
         }
         let (from, to) = (self.learning_rate(), self.schedule().min);
-        // A rate that a factor has brought there may be off by its rounding.
+        // A rate that a factor has lowered to the minimum may differ from it by rounding.
         if from <= to * (1.0 + 1e-9) {
             return Err(format!(
                 "the learning rate, {from:.3e}, is not above min_lr ({to:.3e}): there is nothing to cool down"

@@ -51,7 +51,7 @@ pub type Found = std::result::Result<Counts, String>;
 /// Counts of some windows of a probe, in their order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Of each layer, window by window and head by head.
+    /// The counts of each layer, window by window and head by head.
     heads: Vec<Vec<Count>>,
     /// Similarity of each layer's input and output, window by window.
     similar: Vec<Vec<f64>>,

@@ -41,7 +41,7 @@ use crate::signals::Signalled;
 
 /// The inputs of a trainer.
 pub struct Setup {
-    /// With every default and path resolved.
+    /// The config, with every default and path resolved.
     pub config: Config,
     pub policy: PolicyMode,
     pub journal: Journal,
@@ -56,7 +56,7 @@ pub struct Setup {
     /// A remark on the choice of device, for the journal.
     pub device_note: Option<String>,
     pub threads: usize,
-    /// Why products are computed in the config's `train.dtype`, where that was not simply asked for.
+    /// The reason why products are computed in the config's `train.dtype`, where that was not simply asked for.
     pub dtype_reason: Option<String>,
     /// Commands from dashboards and scripts.
     pub requests: Receiver<Request>,

@@ -45,7 +45,7 @@ pub enum Verdict {
     Leave,
 }
 
-/// Why a run is paused.
+/// The kind of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
     /// An operator paused it and will resume it.
@@ -82,7 +82,7 @@ pub(super) struct Control {
     signalled: Arc<Signalled>,
     presence: Arc<Presence>,
     paused: Option<Pause>,
-    /// When a stop was first seen while a result was not on disk ([`Retry`]).
+    /// The time at which a stop was first seen while a result was not on disk ([`Retry`]).
     stop_seen: Option<Instant>,
 }
 

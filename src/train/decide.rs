@@ -270,7 +270,7 @@ impl Trainer {
         self.machine.held(memory.map_or(0, |m| m.on_gpu))
     }
 
-    /// Why the model cannot grow by `layers`, if it cannot.
+    /// Returns why the model cannot grow by `layers`, if it cannot.
     pub(super) fn cannot_grow(&self, layers: usize) -> Option<String> {
         let have = self.learner.shape().n_layer;
         let max = plan::max_layers(&self.config, self.reference_layers);
@@ -313,7 +313,7 @@ impl Trainer {
         }
     }
 
-    /// Why no checkpoint could be written before a growth, if that is known.
+    /// Returns why no checkpoint could be written before a growth, if that is known.
     pub(super) fn cannot_checkpoint(&self) -> Option<String> {
         let space = self.keeper.checkpoints().check_space(self.learner.shape());
         let error = space.err()?;

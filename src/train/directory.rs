@@ -23,7 +23,7 @@ pub(super) struct Directory {
     handle: Arc<RunHandle>,
     lock: Arc<Mutex<RunLock>>,
     looked: Instant,
-    /// Each place is reported once, when the directory comes to it.
+    /// The place that was last reported: each is reported once, when the directory comes to it.
     reported: Place,
     /// Whether a lock file that was deleted or replaced has been reported: one that cannot be written again is reported
     /// once.
@@ -32,7 +32,7 @@ pub(super) struct Directory {
 
 /// The result of a check of the directory.
 pub(super) enum Found {
-    /// It is where it was; with a warning about its lock file.
+    /// It is in its place; with a warning about its lock file.
     Kept(Option<String>),
     /// It is elsewhere, or another run's is in its place; with a warning the first time.
     Lost(Option<String>),
@@ -57,7 +57,7 @@ impl Directory {
         }
     }
 
-    /// Where the run lies, or lay when it was opened.
+    /// The place of the run when it was opened.
     pub(super) fn run(&self) -> &RunDir {
         self.handle.dir()
     }

@@ -1,4 +1,4 @@
-//! Commands, one by one: what each does, and why it is refused.
+//! Carries out commands one by one, or refuses them.
 
 use std::time::Instant;
 
@@ -249,7 +249,7 @@ impl Trainer {
         Ok(format!("this phase now ends at its step {due}"))
     }
 
-    /// Why an answer to `decision` comes too late, if it does.
+    /// Returns why an answer to `decision` comes too late, if it does.
     fn stale(&self, decision: Option<u64>) -> Option<String> {
         let decision = decision?;
         match &self.state.decision {

@@ -68,7 +68,7 @@ impl Passes {
         })
     }
 
-    /// The same with another number of validation windows: as many as the text holds without overlap.
+    /// Returns these passes with another number of validation windows: as many as the text holds without overlap.
     pub fn with_eval_windows(self, eval_windows: usize) -> Self {
         Self {
             eval_windows,
@@ -77,7 +77,7 @@ impl Passes {
         }
     }
 
-    /// The same for one of `world` ranks, which share each step's windows equally.
+    /// Returns the passes of one of `world` ranks, which share each step's windows equally.
     ///
     /// # Errors
     /// As [`windows_of_rank`].

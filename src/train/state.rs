@@ -101,7 +101,7 @@ pub struct TrainState {
     pub(crate) start: Start,
     /// Reference layer each layer came from; empty for a random start.
     pub(crate) source_layers: Vec<usize>,
-    /// Which stream of batches the phase draws from: 0 for the reference, the round's number otherwise.
+    /// The stream of batches that the phase draws from: 0 for the reference, the round's number otherwise.
     pub(super) stream: u64,
     /// Tokens trained on over all phases.
     pub(super) tokens: u64,

@@ -51,7 +51,7 @@ pub struct Done {
 }
 
 impl State {
-    /// No completed work.
+    /// Makes a state without completed work.
     pub fn new(
         tokenizer: &Tokenizer,
         inputs: &[String],

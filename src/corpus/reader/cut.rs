@@ -1,9 +1,9 @@
-//! Where a long document may be cut, so that its parts can be encoded at the same time and memory stays bounded.
+//! Finds the places where a long document may be cut, so that its parts can be encoded at the same time and memory stays bounded.
 
 use super::piece::Piece;
 use crate::corpus::CorpusError;
 
-/// How documents are cut.
+/// The rules by which documents are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cuts {
     /// From this many bytes on, cut after the first line break between two characters that are not white space.

@@ -78,10 +78,10 @@ const DESCRIPTIONS: [&str; 4] = [
     "dataset_infos.json",
 ];
 
-/// The files that an input means.
+/// The files that an input refers to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// In the order in which they are read.
+    /// The files, in the order in which they are read.
     pub files: Vec<String>,
     /// Files of a known kind in the directory whose names begin with a dot, which are skipped.
     pub hidden: usize,

@@ -34,11 +34,11 @@ enum Place {
     Start,
     /// After the `[` of an array.
     ArrayStart,
-    /// After a comma of it.
+    /// After a comma of an array.
     BehindComma,
-    /// After a value of it.
+    /// After a value of an array.
     BehindElement,
-    /// After its `]`.
+    /// After the `]` of an array.
     ArrayEnd,
     /// After a value that is not in an array.
     BehindValue,
@@ -47,7 +47,7 @@ enum Place {
 struct Values {
     path: PathBuf,
     bytes: BufReader<Text>,
-    /// From 1.
+    /// The line number, from 1.
     line: usize,
     /// Bytes read so far.
     read: u64,

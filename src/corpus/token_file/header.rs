@@ -8,7 +8,7 @@ use crate::corpus::tokens::Width;
 
 /// llm.c: 256 little-endian i32, of which the first three are magic, version and number of tokens.
 pub const LLM_C: i32 = 20_240_520;
-/// The same with u32 ids, for vocabularies above 65536.
+/// The magic number of llm.c's files with u32 ids, for vocabularies above 65536.
 pub const LLAMA_3: i32 = 20_240_801;
 pub const LLM_C_BYTES: usize = 256 * 4;
 pub const LLM_C_VERSION: i32 = 1;

@@ -48,10 +48,10 @@ impl Stage {
     }
 }
 
-/// Why a text cannot be encoded.
+/// The reason why a text cannot be encoded.
 #[derive(Debug)]
 pub enum Failed {
-    /// A part of the tokenizer makes too much of it; names the part.
+    /// A part of the tokenizer grows the text beyond the limit; names the part.
     Grown(String),
     /// The crate fails.
     GivenUp,
@@ -93,7 +93,7 @@ impl Clone for Step {
     }
 }
 
-/// Refuses parts of a `tokenizer.json` that make too much of its own tokens while it is read.
+/// Refuses parts of a `tokenizer.json` that would grow its own tokens beyond the limit while it is read.
 ///
 /// # Errors
 /// Names the part at fault.
@@ -215,11 +215,10 @@ impl Bounded {
         &self.library
     }
 
-    /// Appends the ids of a text, without special tokens around it. A text that the crate fails on is encoded in
-    /// halves.
+    /// Appends the ids of a text, without special tokens around it. A text that the crate fails on is encoded in halves.
     ///
     /// # Errors
-    /// When a part of the tokenizer makes too much of the text; names the part.
+    /// When a part of the tokenizer grows the text beyond the limit; names the part.
     pub fn encode(&self, text: &str, stage: &Stage, ids: &mut Vec<u32>) -> Result<(), String> {
         match self.encode_whole(text, stage, ids) {
             Ok(()) => Ok(()),
@@ -286,7 +285,7 @@ impl Bounded {
     /// Returns the text of token ids; unknown ids are left out.
     ///
     /// # Errors
-    /// When the decoder makes too much of it, or fails.
+    /// When the decoder grows the text beyond the limit, or fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, String> {
         let added = self.library.get_added_vocabulary();
         let model = self.library.get_model();

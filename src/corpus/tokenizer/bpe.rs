@@ -160,7 +160,7 @@ impl ByteBpe {
     /// Token ids of a text.
     ///
     /// # Errors
-    /// When a part of the tokenizer makes too much of the text.
+    /// When a part of the tokenizer grows the text beyond the limit.
     pub fn encode(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         let mut ids = Vec::with_capacity(text.len() / 3);
         if let Some(library) = &self.normalizing
@@ -246,7 +246,7 @@ impl ByteBpe {
         ids.extend_from_slice(symbols);
     }
 
-    /// The same in O(n log n): a heap of pairs, the symbols as a linked list.
+    /// Merges pairs as above, in O(n log n): with a heap of pairs, and the symbols as a linked list.
     fn merge_long(&self, symbols: &mut [u32], ids: &mut Vec<u32>) {
         const NONE: u32 = u32::MAX;
         let n = symbols.len();

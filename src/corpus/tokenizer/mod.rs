@@ -54,7 +54,7 @@ struct Inner {
     source: OnceLock<String>,
 }
 
-/// How text becomes ids.
+/// The encoder that turns text into ids.
 enum Backend {
     /// Ids 0 to 255 are byte values, 256 is `<|endoftext|>`.
     Byte,
@@ -158,11 +158,11 @@ impl Tokenizer {
         self.end_of_text()
     }
 
-    /// Token ids of a text, without a beginning-of-text id. Special tokens written out in it are recognised, and so is
-    /// `<|endoftext|>` where the tokenizer has that name.
+    /// Token ids of a text, without a beginning-of-text id. Special tokens written out in it are recognised, and so is `<|endoftext|>`
+    /// where the tokenizer has that name.
     ///
     /// # Errors
-    /// When a part of a `tokenizer.json` makes too much of the text. Where one takes too long, the process ends.
+    /// When a part of a `tokenizer.json` grows the text beyond the limit. When it takes too long, the process ends.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, CorpusError> {
         let ids = match self.watch([text.len()])? {
             Some(watch) => watch.run(0, |stage| self.encode_here(text, stage)),
@@ -197,7 +197,7 @@ impl Tokenizer {
     /// [`Self::encode`] on this thread, without a time limit.
     ///
     /// # Errors
-    /// Names the part that makes too much of the text.
+    /// Names the part that grows the text beyond the limit.
     pub(super) fn encode_here(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         match &self.0.way {
             Backend::Byte => {
@@ -231,7 +231,7 @@ impl Tokenizer {
     /// Returns the text of token ids; bytes that are not UTF-8 become replacement characters, unknown ids nothing.
     ///
     /// # Errors
-    /// When the decoder of a `tokenizer.json` makes too much of them, or fails.
+    /// When the decoder of a `tokenizer.json` grows the text beyond the limit, or fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, CorpusError> {
         match (self.bytes(ids), &self.0.way) {
             (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

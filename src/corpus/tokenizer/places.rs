@@ -76,7 +76,7 @@ pub struct SpecialIds {
 }
 
 impl SpecialIds {
-    /// Those of a tokenizer whose only special token ends texts.
+    /// The ids of a tokenizer whose only special token ends texts.
     pub fn of_end(id: u32) -> Self {
         Self {
             eos: Some(id),
@@ -99,13 +99,13 @@ pub struct Completed {
 /// The special tokens that the files name.
 #[derive(Default)]
 struct Names {
-    /// By key: [`SPECIAL`] first, then those of the model's own.
+    /// The tokens by key: [`SPECIAL`] first, then the model's own keys.
     keyed: Vec<(String, Token)>,
     /// Keys that are there without a token, `null`.
     without: HashSet<String>,
     /// The contents that make a token of `added_tokens.json` a special one.
     special: HashSet<String>,
-    /// Those without a key.
+    /// The tokens without a key.
     more: Vec<Token>,
 }
 

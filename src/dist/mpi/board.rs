@@ -21,7 +21,7 @@ pub struct Board {
 struct State {
     /// Sums that were started and are not done.
     sums: usize,
-    /// When the first sum since the last wait was started, and when the last one was done.
+    /// The start of the first sum since the last wait, and the end of the last one.
     began: Option<Instant>,
     ended: Option<Instant>,
     failure: Option<DistError>,

@@ -417,7 +417,7 @@ impl Worker {
     }
 }
 
-/// Where memory lies. It does not move while an exchange has it.
+/// Returns the place of memory, which does not move while an exchange has it.
 fn place(memory: &mut Memory) -> Place {
     match memory {
         Memory::Tensor(lent) => lent.place(),

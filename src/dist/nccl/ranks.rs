@@ -40,11 +40,11 @@ pub struct Nccl {
 
 #[derive(Debug)]
 struct State {
-    /// None after an error.
+    /// The communicator; `None` after an error.
     comm: Option<Communicator>,
     /// Bytes of messages on the GPU.
     buffer: Option<CudaSlice<u8>>,
-    /// When the sums that are under way began.
+    /// The start of the sums that are under way.
     begun: Option<CudaEvent>,
 }
 
@@ -207,7 +207,7 @@ impl Nccl {
         Ok(all)
     }
 
-    /// Where a tensor of this rank's device lies, and its bytes.
+    /// Returns the address of a tensor of this rank's device, and its bytes.
     fn place(&self, t: &Tensor) -> Result<Place, DistError> {
         if !t.device().same_device(&self.device) {
             return Err(DistError::Library(format!(

@@ -23,7 +23,7 @@ enum Brought {
 /// The present exchange.
 #[derive(Debug, Default)]
 struct Exchange {
-    /// Which method the ranks have called; they must agree.
+    /// The method that the ranks have called; they must agree.
     kind: &'static str,
     brought: Vec<Option<Brought>>,
     /// Ranks that have read what the others brought.

@@ -32,7 +32,7 @@ fn with_scratch(len: usize, f: impl FnOnce(&mut [f32], &mut [f32])) {
     });
 }
 
-/// Where head `h` of window `b` lies in `qkv[B, T, (H + 2K) D]` and `out[B, T, H D]`.
+/// The places of head `h` of window `b` in `qkv[B, T, (H + 2K) D]` and `out[B, T, H D]`.
 struct Head {
     q: usize,
     k: usize,

@@ -65,7 +65,7 @@ pub fn add_rows(sums: &mut [f32], x: &[f32]) {
 mod tests {
     use super::*;
 
-    /// The same bits with any number of threads, and near the sums in f64.
+    /// Sums have the same bits with any number of threads, and are near those in f64.
     #[test]
     fn columns_are_summed_in_one_order() {
         for (rows, n) in [(1, 1), (3, 5), (31, 16), (33, 40), (300, 7), (5000, 33)] {

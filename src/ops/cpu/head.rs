@@ -72,7 +72,7 @@ pub fn cross_entropy(
     }
 }
 
-/// In pieces of whole rows, for f32: each product is done once.
+/// Computes losses and gradients in pieces of complete rows, for f32: each product is computed once.
 fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Operands<'_>) {
     let Operands {
         x,
@@ -224,9 +224,9 @@ thread_local! {
     static TASK: Cell<(Vec<f32>, Packed)> = Cell::default();
 }
 
-/// In blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would take longer than
-/// making them twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
-/// language models", arXiv 2411.09009, keep no logits either).
+/// Computes losses and gradients in blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would
+/// take longer than computing them twice: once for the log-sum-exp, and again for the gradients (Wijmans et al., "Cut your losses in
+/// large-vocabulary language models", arXiv 2411.09009, keep no logits either).
 fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
     let Operands {
         x, wte, targets, ..

@@ -240,7 +240,7 @@ mod tests {
             .collect()
     }
 
-    /// The same bits as the product and then GELU, with and without bias, ragged, with one job and several.
+    /// The result has the same bits as the product followed by GELU, with and without bias, ragged, with one job and several.
     #[test]
     fn gelu_within_a_product_changes_nothing() {
         let compute = Precision::Bf16;

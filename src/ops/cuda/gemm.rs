@@ -80,7 +80,7 @@ pub struct Matmul {
     pub n: usize,
     pub a: Operand,
     pub b: Operand,
-    /// Not transposed.
+    /// The output, which must not be transposed.
     pub out: Operand,
     pub onto: Accumulate,
     pub then: Epilogue,
@@ -335,7 +335,7 @@ impl Matmul {
         Ok(Some(plan))
     }
 
-    /// cuBLASLt's first choice of an algorithm; several where they are to be timed.
+    /// Asks cuBLASLt for its first choice of an algorithm, or for several if they are to be timed.
     fn algorithms(
         &self,
         handle: sys::cublasLtHandle_t,

@@ -168,7 +168,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// At least `bytes` of scratch memory. What is queued after this call may use it until the next call's work begins.
+    /// Returns at least `bytes` of scratch memory. Work that is queued after this call may use it until the work after the next call
+    /// begins.
     pub fn scratch(&self, bytes: usize) -> Result<Address> {
         let mut scratch = lock(&self.scratch);
         if scratch.as_ref().is_none_or(|s| s.len() < bytes) {
@@ -184,7 +185,7 @@ impl Gpu {
         }
     }
 
-    /// Where scratch memory lies now, if there is any: it moves when more is needed.
+    /// Returns the address of the scratch memory, if there is any; it changes when more is needed.
     pub fn scratch_place(&self) -> Option<Address> {
         let scratch = lock(&self.scratch);
         scratch.as_ref().map(|s| s.device_ptr(&self.stream).0)

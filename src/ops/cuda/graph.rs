@@ -14,7 +14,7 @@ use super::gpu::Gpu;
 pub struct Graph {
     graph: CudaGraph,
     gpu: Arc<Gpu>,
-    /// Where scratch memory lay.
+    /// The address of the scratch memory during the recording.
     scratch: Option<Address>,
 }
 
@@ -52,7 +52,7 @@ impl Graph {
         }
     }
 
-    /// Whether scratch memory still lies where it lay; all other operands are the owner's.
+    /// Whether scratch memory still has the address that was recorded. The owner checks all other operands.
     pub fn is_valid(&self) -> bool {
         self.scratch == self.gpu.scratch_place()
     }

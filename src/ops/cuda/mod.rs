@@ -40,7 +40,7 @@ pub use gpu::{MemoryUse, is_hopper, memory_in_use, synchronize, uuid};
 /// A place in the GPU's memory.
 pub(crate) type Address = u64;
 
-/// Where a contiguous tensor of `T` lies.
+/// Returns the address of a contiguous tensor of `T`.
 fn address_of<T>(t: &Tensor, dtype: DType) -> Result<Address>
 where
     T: candle_core::cuda_backend::CudaDType,
@@ -59,7 +59,7 @@ where
     Ok(base + (from * dtype.size_in_bytes()) as u64)
 }
 
-/// Where a contiguous tensor lies, whatever its type.
+/// Returns the address of a contiguous tensor of any type.
 pub(crate) fn address(t: &Tensor) -> Result<Address> {
     match t.dtype() {
         DType::F32 => address_of::<f32>(t, DType::F32),
@@ -70,12 +70,12 @@ pub(crate) fn address(t: &Tensor) -> Result<Address> {
     }
 }
 
-/// Where an optional tensor lies; null for none.
+/// Returns the address of an optional tensor; null for none.
 fn address_or_null(t: Option<&Tensor>) -> Result<Address> {
     t.map_or(Ok(0), address)
 }
 
-/// Where a tensor of f32 lies.
+/// Returns the address of a tensor of f32.
 fn address_f32(t: &Tensor) -> Result<Address> {
     address_of::<f32>(t, DType::F32)
 }

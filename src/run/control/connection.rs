@@ -77,7 +77,7 @@ struct Client {
     writing: OwnedWriteHalf,
     /// Number of the last event sent, once subscribed.
     sent: Option<u64>,
-    /// Who had control when the client was last informed.
+    /// The controller that the client was last informed of.
     told: Option<Controller>,
     attached: Option<Attached>,
     read_only: bool,

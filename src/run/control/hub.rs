@@ -53,7 +53,7 @@ struct Inner {
     own: Option<String>,
     bucket: Bucket,
     waiting: usize,
-    /// No event will come any more.
+    /// Whether the events have ended.
     over: bool,
 }
 
@@ -78,7 +78,7 @@ pub enum Next {
     Lines(Vec<Numbered>),
     /// Nothing new.
     Nothing,
-    /// This many events are no longer kept; the journal has them.
+    /// This many events have been dropped here; the journal has them.
     Lagged(u64),
     /// Nothing new, and nothing will follow.
     Over,
@@ -152,8 +152,7 @@ impl Hub {
         }
     }
 
-    /// Returns a `gap` event that stands for the events after number `after` that are no longer kept; `None` when all
-    /// are kept.
+    /// Returns a `gap` event that stands for the events after number `after` that have been dropped here; `None` when all are kept.
     pub fn gap(&self, after: u64) -> Option<Event> {
         self.lock().ring.gap(after)
     }
@@ -173,12 +172,12 @@ impl Hub {
         self.lock().ring.latest()
     }
 
-    /// Who has control.
+    /// Returns who has control.
     pub fn holder(&self) -> Controller {
         self.lock().holder
     }
 
-    /// Who has control, in words; `None` where it is free.
+    /// Describes who has control; `None` where it is free.
     pub fn holder_words(&self) -> Option<String> {
         let inner = self.lock();
         inner.words(inner.holder)

@@ -5,7 +5,7 @@ use tokio::net::unix::OwnedReadHalf;
 
 use super::protocol::{LONGEST_INCOMING, Refusal};
 
-/// Why no line was read.
+/// The reason why no line was read.
 pub(super) enum LineError {
     Refused(Refusal),
     Io,

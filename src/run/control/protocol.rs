@@ -40,7 +40,7 @@ pub enum Incoming {
         after: u64,
         #[serde(default)]
         read_only: bool,
-        /// Whether events that are no longer kept may be left out; a `gap` event then has their number.
+        /// Whether events that the trainer has dropped may be left out; a `gap` event then has their number.
         #[serde(default)]
         skip: bool,
     },
@@ -75,9 +75,9 @@ pub enum Outgoing {
     },
     Status {
         id: u64,
-        /// As `heirloom show --json`.
+        /// The same object as `heirloom show --json` prints.
         run: Value,
-        /// The same as a few lines of text.
+        /// The same state as a few lines of text.
         lines: Vec<String>,
     },
     /// One event, as in the journal.
@@ -94,7 +94,7 @@ pub enum Outgoing {
     Error { message: String },
 }
 
-/// Why a line was refused.
+/// The reason why a line was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("a line of more than {LONGEST_INCOMING} bytes")]

@@ -95,7 +95,7 @@ impl Ring {
         }
     }
 
-    /// Returns how many events after number `after` are no longer kept.
+    /// Returns how many events after number `after` have been dropped.
     fn missed(&self, after: u64) -> u64 {
         let Some((oldest, _)) = self.events.front() else {
             return 0;
@@ -107,7 +107,7 @@ impl Ring {
     /// The next events after number `after`, a few hundred at most.
     ///
     /// # Errors
-    /// How many events the client has missed, when some are no longer kept; the journal has them.
+    /// The number of events that the client has missed, when some have been dropped; the journal has them.
     pub fn after(&self, after: u64) -> Result<Vec<Numbered>, u64> {
         let missed = self.missed(after);
         if missed > 0 {
@@ -124,8 +124,7 @@ impl Ring {
         Ok(following.take_while(fits).cloned().collect())
     }
 
-    /// Returns a `gap` event that stands for the events after number `after` that are no longer kept; `None` when all
-    /// are kept.
+    /// Returns a `gap` event that stands for the events after number `after` that have been dropped; `None` when all are kept.
     pub fn gap(&self, after: u64) -> Option<Event> {
         let dropped = self.missed(after);
         let (_, oldest) = self.events.front()?;

@@ -20,10 +20,10 @@ pub(super) struct Shared {
     pub(super) commands: Sender<Request>,
     pub(super) clients: AtomicUsize,
     pub(super) numbers: AtomicU64,
-    /// Where the socket's address is written.
+    /// The lock, into which the socket's address is written.
     lock: Arc<Mutex<RunLock>>,
     address: Mutex<Option<PathBuf>>,
-    /// When a refusal was journaled last.
+    /// The time of the last refusal that was journaled.
     logged: Mutex<Option<Instant>>,
 }
 

@@ -96,12 +96,12 @@ impl Bound {
         }
     }
 
-    /// Where it listens.
+    /// The path at which it listens.
     pub fn path(&self) -> &Path {
         &self.address.path
     }
 
-    /// Whether its file is still in place: after it was deleted or replaced, clients can no longer connect.
+    /// Whether its file is still in place: if it was deleted or replaced, clients cannot connect.
     pub fn is_in_place(&self) -> bool {
         let now = std::fs::symlink_metadata(self.path()).map(|m| (m.dev(), m.ino()));
         now.is_ok_and(|id| id == self.id)

@@ -54,7 +54,7 @@ impl Length {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedBaseline {
     pub name: String,
-    /// From 1.
+    /// The number of the phase, from 1.
     pub part: u32,
     pub start: Start,
     pub depth: Depth,

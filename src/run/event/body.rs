@@ -101,7 +101,7 @@ impl Body {
         each!(self, carried => durable(carried))
     }
 
-    /// When a slow reader loses it.
+    /// Returns the order in which a slow reader loses it.
     pub fn dropped(&self) -> DropOrder {
         fn dropped<K: Kind>(_: &K) -> DropOrder {
             K::DROPPED

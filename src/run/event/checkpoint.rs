@@ -21,7 +21,7 @@ impl Kind for CheckpointBegun {}
 pub struct CheckpointWritten {
     pub name: String,
     pub bytes: u64,
-    /// From the copy to the last fsync.
+    /// Time from the copy to the last fsync.
     #[serde(deserialize_with = "null_is_nan")]
     pub seconds: f64,
     pub val_loss: Option<f64>,

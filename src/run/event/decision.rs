@@ -102,7 +102,7 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<GrowthCost>,
     pub suggestion: Suggestion,
-    /// Why, in one sentence.
+    /// The reason for the suggestion, in one sentence.
     pub why: String,
     /// Rules from the literature that apply to a growth at this point, a sentence each; empty in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -139,7 +139,7 @@ pub enum DecisionStatus {
     Resolved,
 }
 
-/// Why a decision is offered.
+/// The reason why a decision is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionReason {
@@ -147,7 +147,7 @@ pub enum DecisionReason {
     EndOfSteps,
     /// The benchmark is matched.
     Matched,
-    /// The validation loss no longer falls.
+    /// The validation loss has stopped falling.
     Plateau,
     /// The round is not expected to match at its end.
     Forecast,

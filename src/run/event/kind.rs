@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// In which order events are dropped for a reader that does not keep up.
+/// The order in which events are dropped for a reader that does not keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropOrder {
     First,
@@ -14,7 +14,7 @@ pub enum DropOrder {
 
 /// Implemented by what each kind of event carries.
 pub trait Kind {
-    /// When a slow reader loses it; the kinds that are dropped first are metrics.
+    /// The order in which a slow reader loses it; the kinds that are dropped first are metrics.
     const DROPPED: DropOrder = DropOrder::Never;
     /// Whether the journal must be on disk before the trainer continues.
     const DURABLE: bool = false;

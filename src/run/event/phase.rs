@@ -36,10 +36,10 @@ impl Phase {
         }
     }
 
-    /// Refuses a round that no run reaches.
+    /// Rejects a round beyond the limit of a run.
     ///
     /// # Errors
-    /// Its number, in words.
+    /// Names the round.
     pub(super) fn check(&self) -> Result<(), String> {
         match *self {
             Self::Round(n) => most("round", n.into(), MOST_ROUNDS),
@@ -130,10 +130,10 @@ pub struct PhaseResult {
     pub gap: Option<f64>,
     /// Standard error (ddof 1) of the paired differences.
     pub gap_stderr: Option<f64>,
-    /// Training steps only.
+    /// Speed of training steps alone.
     #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second: f64,
-    /// With evaluation and probes.
+    /// Speed including evaluation and probes.
     #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second_wall: f64,
     pub lazy_layers: Vec<usize>,

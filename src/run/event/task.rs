@@ -41,7 +41,7 @@ pub struct TaskResult {
     pub version: String,
     /// Layers of the model; phase and step are the event's.
     pub layers: usize,
-    /// In the order of the task's definition; empty if the task was not measured.
+    /// The metrics, in the order of the task's definition; empty if the task was not measured.
     pub metrics: Vec<TaskMetric>,
     /// The reason, if the task was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ impl Kind for TaskResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskProgress {
     pub task: String,
-    /// Which task of how many, from 1.
+    /// The number of the task among those of this evaluation, from 1.
     pub number: u64,
     pub tasks: u64,
     /// Tokens that have been through the model, and all of this task's.
@@ -133,9 +133,9 @@ impl Kind for TaskProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     pub prompt: String,
-    /// With the likeliest token at each place.
+    /// The continuation with the likeliest token at each place.
     pub greedy: String,
-    /// With tokens drawn at temperature 1 from a fixed seed.
+    /// The continuation with tokens drawn at temperature 1 from a fixed seed.
     pub drawn: String,
     pub seed: u64,
     /// Layers of the model; phase and step are the event's.

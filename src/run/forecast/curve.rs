@@ -2,7 +2,7 @@
 
 use crate::run::schedule::{Course, Sums};
 
-/// Points that a fit looks at: of more evaluations, neighbours are averaged.
+/// Most points in a fit: of more evaluations, neighbours are averaged.
 const MOST_POINTS: usize = 192;
 
 /// The validation loss over a phase, and the rates it ran with.

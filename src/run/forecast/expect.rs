@@ -25,16 +25,16 @@ const CARRIED: (f64, f64) = (0.9, 0.35);
 /// The exponent that is expected of a start from random weights, and from trained ones.
 const COLD_EXPONENT: f64 = 0.8;
 const WARM_EXPONENT: f64 = 0.08;
-/// Error of a forecast as a share of the fall still to come, and the same of trainings of less than [`SHORT`] steps:
-/// there the descent from the start takes a third of the training, and of a start from trained weights the curve of one
-/// from random weights shows no more than what annealing brings.
+/// Error of a forecast as a share of the fall still to come, and its value for trainings of less than [`SHORT`] steps. In these the descent
+/// from the start takes a third of the training; and for a start from trained weights, a curve from random weights shows only the effect of
+/// annealing.
 const FALL_ERROR: f64 = 0.02;
 const SHORT_FALL_ERROR: f64 = 0.12;
 const SHORT: u64 = 10_000;
 /// Least variance of an estimate, and the share of its squared scatter that is added.
 const LEAST_VARIANCE: f64 = 1e-5;
 const SCATTER_SHARE: f64 = 0.03;
-/// The evaluation at the end scatters as well: this share of what evaluations scatter.
+/// The evaluation at the end also has scatter: this share of the scatter of evaluations.
 const END_SCATTER: f64 = 0.2;
 /// The share of the squared differences between ways that counts as an error.
 const APART: f64 = 0.5;

@@ -8,7 +8,7 @@ use super::question::{Question, Template};
 use crate::run::event::{Forecast, Interval, Phase, Plateau, Prospect, Verdict};
 use crate::text;
 
-/// Error of what a growth brings, as a share of it.
+/// Error of the gain of a growth, as a share of the gain.
 const GROWTH_ERROR: f64 = 0.5;
 
 /// A phase that is over.
@@ -39,16 +39,16 @@ pub struct Known {
     pub tolerance: f64,
 }
 
-/// Where a phase is going.
+/// The forecast of a phase, and whether it is on its plateau.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outlook {
-    /// Of its end or, where that is reached, of another round's steps.
+    /// The forecast of the phase's end or, once that is reached, of another round's steps.
     pub forecast: Forecast,
     pub plateau: Plateau,
 }
 
 impl Known {
-    /// Where the present phase is going, and whether the fall of its loss is over.
+    /// Forecasts the present phase, and judges whether the fall of its loss is over.
     pub fn outlook(&self) -> Outlook {
         let forecast = self.ahead();
         Outlook {
@@ -57,7 +57,7 @@ impl Known {
         }
     }
 
-    /// Forecasts what a choice comes to.
+    /// Forecasts the result of a choice.
     pub fn forecast(&self, prospect: Prospect) -> Forecast {
         let forecast = match prospect {
             Prospect::AsPlanned => self.at(self.due),

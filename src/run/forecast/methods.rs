@@ -10,16 +10,16 @@ const LEAD: f64 = 0.4;
 /// Standard deviation of the logarithm of an exponent.
 const EXPONENT_SPREAD: f64 = 0.7;
 
-/// A loss that one way comes to, and how far it may be off by what it rests on.
+/// A loss that one method estimates, and its error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     pub loss: f64,
     pub error: f64,
-    /// Scatter of the evaluations around what was fitted.
+    /// Scatter of the evaluations around the fitted curve.
     pub scatter: f64,
 }
 
-/// Where a forecast is for.
+/// The step that a forecast is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Goal {
     pub step: f64,
@@ -33,7 +33,7 @@ impl Goal {
     }
 }
 
-/// Extrapolates the difference to a template of the same schedule, c0 + c1 S1^-0.4: what annealing brings cancels out.
+/// Extrapolates the difference to a template of the same schedule, c0 + c1 S1^-0.4. The effect of annealing cancels out.
 pub fn lead(points: &[Point], shape: &Shape, goal: &Goal) -> Option<Estimate> {
     let row = |p: &Point| Row {
         x: [1.0, goal.power(&p.sums, LEAD)],

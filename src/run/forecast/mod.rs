@@ -1,11 +1,10 @@
-//! Where a phase's validation loss is going: the loss and the gap at its end, and whether the fall is over.
+//! Forecasts of a phase's validation loss: the loss and the gap at its end, and whether the fall is over.
 //!
-//! A phase's own first evaluations do not show what annealing the learning rate will bring. That comes from another phase, the
-//! template: the reference's own curve, or an earlier round's ([`shape`]). Two quantities are never mixed: the *gap*, to the
-//! loss of the finished reference, and the *lead*, to a template's loss at the same step, which is used here alone.
+//! A phase's own first evaluations do not show the effect of annealing the learning rate. That comes from another phase, the template: the
+//! reference's own curve, or an earlier round's ([`shape`]). Two quantities are never mixed: the *gap*, to the loss of the finished
+//! reference, and the *lead*, to a template's loss at the same step, which is used here alone.
 //!
-//! The constants below were fitted to published curves and to small trainings of our own; `docs/advice.md` has the
-//! measurements.
+//! The constants below were fitted to published curves and to small trainings of our own; `docs/advice.md` has the measurements.
 
 mod answer;
 mod curve;

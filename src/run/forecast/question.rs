@@ -5,7 +5,7 @@ use super::curve::Curve;
 /// A curve that may show what a phase will go through.
 #[derive(Debug, Clone, Copy)]
 pub struct Template<'a> {
-    /// As a sentence names it: `the reference`, `round 1`.
+    /// Its name in sentences: `the reference`, `round 1`.
     pub name: &'a str,
     pub curve: &'a Curve,
 }

@@ -6,7 +6,7 @@ use crate::run::schedule::Sums;
 
 /// The part of a phase whose evaluations show nothing: the descent from the start.
 const DESCENT: f64 = 0.05;
-/// From here on residuals are known.
+/// The share of a phase from which on residuals are known.
 const RESIDUALS: f64 = 0.03;
 /// Fewest evaluations of a law.
 const LEAST: usize = 8;

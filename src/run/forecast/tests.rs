@@ -15,7 +15,7 @@ const SCATTER: f64 = 0.003;
 struct Numbers(u64);
 
 impl Numbers {
-    /// In 0 to 1.
+    /// Returns a number from 0 to 1.
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -34,7 +34,7 @@ impl Numbers {
     }
 }
 
-/// The constants of a law. `gain` is what annealing from the peak to nothing brings: C = gain / peak.
+/// The constants of a law. `gain` is the effect of annealing from the peak to nothing: C = gain / peak.
 #[derive(Clone, Copy)]
 struct Law {
     constant: f64,

@@ -133,15 +133,15 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: Waiting,
-    /// When the last event came.
+    /// The time of the last event.
     last_event: Option<Instant>,
-    /// A stall has been noticed since then.
+    /// Whether a stall has been noticed since then.
     stalled: bool,
-    /// No event will come any more.
+    /// Whether the events have ended.
     ended: bool,
-    /// When the process began to wait for the last commands.
+    /// The time at which the process began to wait for the last commands.
     finishing: Option<Instant>,
-    /// No further command is to be run.
+    /// Whether no further command is to be run.
     quit: bool,
 }
 

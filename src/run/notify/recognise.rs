@@ -11,7 +11,7 @@ use crate::run::{losses, table};
 /// Recognises all [occasions](Occasion) but a stall, which is the absence of events.
 #[derive(Debug)]
 pub struct Recogniser {
-    /// Why a decision is open.
+    /// The reason of the open decision.
     open: Option<DecisionReason>,
     /// Whether the present phase has been evaluated.
     evaluated: bool,

@@ -79,7 +79,7 @@ pub struct SeriesKeeper {
 }
 
 impl SeriesKeeper {
-    /// For the run at `dir`.
+    /// Makes a keeper for the run at `dir`.
     pub fn new(dir: &Path) -> Self {
         let (tail, state, writer) = open::open(dir);
         Self {
@@ -105,7 +105,7 @@ impl SeriesKeeper {
         }
     }
 
-    /// The same at the end of a run, when less is worth a file.
+    /// As [`Self::tend`], at the end of a run, when fewer new bytes justify a file.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -201,7 +201,7 @@ impl SharedKeeper {
         self.follow()
     }
 
-    /// The same at the end of a run, when less is worth a file.
+    /// As [`Self::tend`], at the end of a run, when fewer new bytes justify a file.
     ///
     /// # Errors
     /// When the journal cannot be read.

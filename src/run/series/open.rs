@@ -56,7 +56,7 @@ impl Budget {
     /// A journal up to this length is read in any case: 60,000 events.
     const FREE_BYTES: u64 = 16 << 20;
 
-    /// For a list that should be shown within about `time`.
+    /// The budget for a list that should be shown within about `time`.
     pub fn of(time: Duration) -> Self {
         Self {
             until: Instant::now() + time,
@@ -64,7 +64,7 @@ impl Budget {
         }
     }
 
-    /// For a command about one run.
+    /// The budget for a command about one run.
     pub fn of_one() -> Self {
         Self::of(Duration::from_secs(20))
     }

@@ -13,7 +13,7 @@ pub const BOUND: usize = 32_768;
 /// Upper bound on the curves of one series.
 pub const MOST_COLUMNS: usize = 1024;
 
-/// Where on the axes something happened.
+/// The place of an event on the axes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Place {
     pub seq: u64,
@@ -45,7 +45,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// No finite point among `count`.
+    /// A span of `count` points, none of which is finite.
     fn gap(count: u32) -> Self {
         Self {
             low: f32::INFINITY,
@@ -129,7 +129,7 @@ impl Default for Series {
 }
 
 impl Series {
-    /// No point yet; at most `bound` buckets.
+    /// A series without points, of at most `bound` buckets.
     pub fn new(bound: usize) -> Self {
         Self {
             stretches: Vec::new(),

@@ -206,7 +206,7 @@ impl Branch {
             .collect()
     }
 
-    /// Where the present phase begins, 0 before any has.
+    /// The number of the event with which the present phase begins; 0 before any phase.
     pub fn phase_start(&self) -> u64 {
         let mut latest = self.marks.iter().rev();
         let start = latest.find(|m| matches!(m.kind, MarkKind::Phase(_)));
@@ -232,7 +232,7 @@ impl Branch {
         self.ranges.push((seq, u64::MAX));
     }
 
-    /// No event after `seq` belongs to this branch.
+    /// Removes the events after `seq` from this branch's ranges.
     fn end_at(&mut self, seq: u64) {
         if let Some(last) = self.ranges.last_mut() {
             last.1 = last.1.min(seq);

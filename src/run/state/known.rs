@@ -58,7 +58,7 @@ impl RunState {
         self.version += 1;
     }
 
-    /// Where the present phase is going; `None` before any phase and once the run is done. It is worked out once for each
+    /// Returns the forecast of the present phase; `None` before any phase and once the run is done. It is computed once for each
     /// evaluation.
     pub fn outlook(&self) -> Option<Arc<Outlook>> {
         if self.core.status == Status::Done {

@@ -1,8 +1,8 @@
-//! When the operator last left a run.
+//! The time at which the operator last left a run.
 
 use serde::{Deserialize, Serialize};
 
-/// When the operator left the run.
+/// The time at which the operator left the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Left {
     pub seq: u64,

@@ -83,17 +83,17 @@ pub struct RunState {
     pub ranks: Option<RankTimes>,
     /// Number of commands that were refused so far.
     pub refusals: u64,
-    /// The event with which the run last began to run: started, resumed, rolled back, or no longer paused.
+    /// The event with which the run last began to run: started, resumed, rolled back, or unpaused.
     pub running_since: u64,
     /// Metric events that were dropped before they reached this state.
     pub dropped: u64,
-    /// When the last dashboard with control was left; `None`: never.
+    /// The time at which the last dashboard with control was left; `None`: never.
     pub left: Option<Left>,
     /// Rises with every event, so that a view can detect changes.
     pub version: u64,
-    /// The run's config, for journals of earlier versions, which have no schedules; once it was looked for.
+    /// The run's config, once it was looked for: journals of earlier versions have no schedules.
     pub(super) configured: OnceLock<Option<Arc<Config>>>,
-    /// Where the present phase is going, once it was asked for.
+    /// The forecast of the present phase, once it was asked for.
     pub(super) outlook: OnceLock<Option<Arc<Outlook>>>,
     pub(super) prospects: Prospects,
     pub(super) snapshots: Snapshots,

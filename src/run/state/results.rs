@@ -1,4 +1,4 @@
-//! Results on downstream tasks and continued texts: which of them a branch keeps, and in words.
+//! Results on downstream tasks and continued texts: how many of them a branch keeps, and their descriptions in words.
 
 use std::ops::Deref;
 

@@ -84,8 +84,7 @@ impl Snapshots {
         self.forget();
     }
 
-    /// Forgets snapshots that are certainly no longer on disk: the oldest of too many that are neither milestones nor
-    /// the best.
+    /// Forgets snapshots whose checkpoints have certainly been deleted: the oldest of too many that are neither milestones nor the best.
     fn forget(&mut self) {
         let spare = |s: &Snapshot| s.written && !s.milestone;
         if self.0.iter().filter(|s| spare(s)).count() > LATEST_KEPT {

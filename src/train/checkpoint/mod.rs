@@ -75,7 +75,7 @@ struct StateFile {
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     run: RunDir,
-    /// Of the process that writes the run.
+    /// The open directory, in the process that writes the run.
     handle: Option<Arc<RunHandle>>,
 }
 

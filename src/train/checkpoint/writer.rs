@@ -63,8 +63,8 @@ impl Writer {
         self.busy = true;
     }
 
-    /// The size in bytes of the one that was begun, or why it was not written; `None` while it is being written, and
-    /// when none was begun. `serve` gets what other ranks hold.
+    /// Returns the size in bytes of the checkpoint that was begun, or why it was not written; `None` while it is being written, and when
+    /// none was begun. `serve` gets the moments that other ranks hold.
     pub fn poll(&mut self, serve: &mut Serve<'_>) -> Option<Result<u64, CheckpointError>> {
         while self.busy {
             match self.words.try_recv() {
@@ -79,7 +79,7 @@ impl Writer {
         None
     }
 
-    /// The same, waiting for the end.
+    /// As [`Self::poll`], but waits for the end.
     pub fn wait(&mut self, serve: &mut Serve<'_>) -> Option<Result<u64, CheckpointError>> {
         while self.busy {
             match self.words.recv() {

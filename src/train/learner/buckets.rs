@@ -25,7 +25,7 @@ pub(super) struct Buckets<'a> {
     least: usize,
     /// Elements from here on have been started.
     started: usize,
-    /// Why an exchange could not be started, which the backward pass ends for.
+    /// The reason why an exchange could not be started, which ends the backward pass.
     failed: Option<DistError>,
 }
 

@@ -9,11 +9,11 @@ use crate::dist::Waited;
 pub struct Pace {
     /// Steps that the times are of.
     pub steps: u64,
-    /// From the batch to the updated weights.
+    /// Time from the batch to the updated weights.
     pub seconds: f64,
     /// Of these, time in which the rank only waited for others.
     pub wait: f64,
-    /// From the start of the first sum to the end of the last one.
+    /// Time from the start of the first sum to the end of the last one.
     pub exchange: f64,
 }
 

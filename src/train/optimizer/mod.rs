@@ -105,11 +105,11 @@ impl Moment {
 /// The optimizer's state for one model, or one rank's part of it.
 #[derive(Debug)]
 pub struct Optimizer {
-    /// Of the elements that this rank holds, from [`Share::origin`] on.
+    /// The moments of the elements that this rank holds, from [`Share::origin`] on.
     moments: [Tensor; 2],
     /// Number of updates of each tensor, of all ranks' parts; tensors that a growth adds start at zero.
     pub steps: Vec<u32>,
-    /// Where each tensor begins in the flat arena, and where the last one ends.
+    /// The beginning of each tensor in the flat arena, and the end of the last one.
     offsets: Vec<usize>,
     share: Share,
     ranks: Arc<dyn Ranks>,

@@ -21,7 +21,7 @@ const CONTROL_SEED: u64 = 0x636f_6e74;
 
 const MISSING: &str = "a model that layers are taken from is missing";
 
-/// Where a layer comes from.
+/// The origin of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A layer of the reference.

@@ -1,4 +1,4 @@
-//! Which files a directory or a pattern means.
+//! Tests which files a directory or a pattern refers to.
 
 use super::*;
 

@@ -111,7 +111,7 @@ pub struct Tokens<'v> {
     pub all: Vec<(Token, u32)>,
     /// Indices in `all`.
     pub by_content: HashMap<String, usize>,
-    /// Those of `tokenizer.json`, by the number that it states.
+    /// The tokens of `tokenizer.json`, by the number that it states.
     pub stated: Vec<(u64, Token)>,
 }
 

@@ -25,7 +25,7 @@ impl Mat {
         Self::strided(data, 0, cols)
     }
 
-    /// The same row again and again.
+    /// A matrix whose rows are all this row.
     pub fn repeated(row: &[f32]) -> Self {
         Self::strided(row, 0, 0)
     }

@@ -167,8 +167,8 @@ mod tests {
         }
     }
 
-    /// Every way, operands as they are and transposed, ragged and with several jobs: within rounding of products in f64,
-    /// added to whatever it is, and nothing else touched.
+    /// Every unit, with operands as they are and transposed, ragged and with several jobs, agrees with products in f64 up to rounding. The
+    /// product is added to the previous values, and no other memory changes.
     #[test]
     fn products_agree_with_f64() {
         let sizes = [

@@ -16,7 +16,7 @@ pub const PANEL: usize = 2 * TILE;
 #[repr(C, align(64))]
 pub struct Line(pub [u16; LINE]);
 
-/// Which operand is packed.
+/// The side of a product that an operand is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Left,

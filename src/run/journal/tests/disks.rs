@@ -190,7 +190,7 @@ fn a_long_journal_without_durable_events_is_flushed_now_and_then() {
     assert_eq!(disk.text().lines().count(), 3000);
 }
 
-/// In the file itself, which is open for appending.
+/// The bytes are rewritten in the file itself, which is open for appending.
 #[test]
 fn a_file_is_written_again_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
@@ -212,7 +212,7 @@ fn a_file_is_written_again_in_its_place() {
     assert_eq!(after.len(), before.len() + 5);
 }
 
-/// The same on a real full file system.
+/// As above, on a real full file system.
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root, to mount a small file system: cargo test -- --ignored _disk_"]

@@ -1,4 +1,4 @@
-//! Where a phase ends, how old evidence is, and what controls leave.
+//! Ends of phases, ages of evidence, and results of controls.
 
 use super::*;
 use crate::run::command::{By, Command};

@@ -145,7 +145,7 @@ impl Place {
         ended
     }
 
-    /// Returns how rank 0's part ended, and what the other ranks heard of it.
+    /// Returns how rank 0's part ended, and the end that the other ranks were informed of.
     fn led(
         &self,
         name: &str,
