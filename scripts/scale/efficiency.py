@@ -39,7 +39,7 @@ log_every = 1
 dtype = "f32"
 [eval]
 every = 1000000
-windows = 1
+windows = 2
 [probe]
 windows = 1
 length = 16
@@ -64,7 +64,7 @@ def speed(process, place, name):
     if process.returncode != 0:
         sys.exit(f"{name}: exit code {process.returncode}: {errors}")
     lines = (place / "runs" / name / "events.jsonl").read_text().splitlines()
-    trained = [event for event in map(json.loads, lines) if event["kind"] == "train"]
+    trained = [event for event in map(json.loads, lines) if event["kind"] == "train" and event["phase"] == "reference"]
     first, last = trained[0], trained[-1]
     return (last["tokens"] - first["tokens"]) / (last["elapsed"] - first["elapsed"])
 

@@ -133,7 +133,10 @@ impl Args {
         }
         let over: Option<Arc<dyn Ranks>> = match engine {
             #[cfg(feature = "mpi")]
-            Engine::Mpi => Some(Arc::new(crate::dist::mpi::Mpi::connect(launch)?)),
+            Engine::Mpi => {
+                crate::dist::mpi::set_environment();
+                Some(Arc::new(crate::dist::mpi::Mpi::connect(launch)?))
+            }
             _ => None,
         };
         #[cfg(feature = "cuda")]

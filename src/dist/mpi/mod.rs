@@ -37,6 +37,19 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Bytes of a description of a process on the wire.
 const PEER: usize = 512;
 
+/// The algorithm of Open MPI's nonblocking sums. For sums in place it chooses a reduction to one rank and a broadcast otherwise
+/// (`coll_libnbc`'s "binomial"), whose two halves follow each other and which send log2(N) times the values; a ring sends 2 (N-1)/N of them.
+const ALGORITHM: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "ring");
+
+/// Sets what the library reads from the environment, unless the user has set it. To be called before a thread is started.
+pub fn set_environment() {
+    let (name, value) = ALGORITHM;
+    if std::env::var_os(name).is_none() {
+        // SAFETY: no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
 fn too_long() -> DistError {
     DistError::Library("a message that does not fit into memory".into())
 }

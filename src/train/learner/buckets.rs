@@ -8,14 +8,26 @@ use crate::dist::{DistError, Ranks};
 /// enough that the first one begins soon. A bucket consists of complete layers and may be larger.
 pub const BUCKET: usize = 25 << 20;
 
-/// The variable that switches buckets off: with `off`, gradients are summed at once after the backward pass, to measure what the overlap
-/// gains.
-const SWITCH: &str = "HEIRLOOM_BUCKETS";
+/// The variable with the size of buckets in MiB, or `off`: gradients are summed at once after the backward pass, to measure what the
+/// overlap gains.
+const SIZE: &str = "HEIRLOOM_BUCKETS";
 
-/// The least elements of a bucket; `None` where the environment switches buckets off.
-pub fn bucket_elements() -> Option<usize> {
-    let off = std::env::var_os(SWITCH).is_some_and(|value| value == "off");
-    (!off).then_some(BUCKET / size_of::<f32>())
+/// Returns the least elements of a bucket; `None` where the environment switches buckets off.
+///
+/// # Errors
+/// When the environment's size is not a number from 1 on, or `off`.
+pub fn bucket_elements() -> Result<Option<usize>> {
+    let bytes = match std::env::var(SIZE).as_deref() {
+        Err(_) => BUCKET,
+        Ok("off") => return Ok(None),
+        Ok(size) => match size.parse::<u32>() {
+            Ok(size @ 1..) => (size as usize) << 20,
+            _ => candle_core::bail!(
+                "{SIZE}={size} is neither \"off\" nor a whole number of MiB from 1 on"
+            ),
+        },
+    };
+    Ok(Some(bytes / size_of::<f32>()))
 }
 
 /// The gradients of a step, of which sums are started from the arena's end to its beginning.
