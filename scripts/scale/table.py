@@ -11,7 +11,7 @@ of 4 bytes, and M micro-batches of each rank:
     sums       2 (N-1)/N 4 P bytes sent by each rank: a ring's reduce-scatter and all-gather (Patarasuk, Yuan 2009)
     weights    (N-1)/N 4 P bytes more to complete the weights when the optimizer is sharded
     hidden     what of the sums fits behind 2/3 of the last micro-batch (its backward pass), but for the embeddings and one
-               bucket of 25 MiB
+               bucket (25 MiB on GPUs, 4 MiB on CPUs)
     efficiency computation / (computation + what is not hidden + weights)
     state      18 P bytes a GPU in bf16: weights 4 + 2, gradients 4, moments 8; sharded 10 P + 8 P/N (ZeRO, stage 1:
                Rajbhandari et al. 2020, arXiv 1910.02054)
@@ -27,7 +27,8 @@ import subprocess
 import sys
 
 PEAK = 989e12
-BUCKET = 25 * 1024 * 1024
+GPU_BUCKET = 25 * 1024 * 1024
+CPU_BUCKET = 4 * 1024 * 1024
 LINKS = {8: [("NVLink", 3600)], 64: [("8 x NDR a node", 3200), ("1 x NDR a node", 400), ("100 GbE a node", 100)]}
 BATCH = 512  # windows of a step: half a million tokens
 
@@ -55,13 +56,13 @@ class Shape:
         return self.flops_per_token * self.windows * self.time / (self.mfu * PEAK) / world
 
 
-def exchange(parameters, embeddings, compute, micro_batches, world, gbit):
+def exchange(parameters, embeddings, compute, micro_batches, world, gbit, bucket=GPU_BUCKET):
     """What a step's exchange takes over a link of so many Gbit/s in each direction."""
     gradients = 4 * parameters
     part = (world - 1) / world
     seconds = lambda volume: 8 * volume / (1e9 * gbit)
     sums = seconds(2 * part * gradients)
-    last = min(4 * embeddings + BUCKET, gradients)
+    last = min(4 * embeddings + bucket, gradients)
     backward = 2 / 3 * compute / micro_batches
     exposed = sums - min(sums * (1 - last / gradients), backward)
     gather = seconds(part * gradients)
@@ -120,7 +121,7 @@ def agrees(program):
             wrong.append(f"parameters: {tiny.parameters} here, {largest} there")
         compute = tiny.flops_per_token * tiny.windows * tiny.time / plan["flops_per_second"] / world
         micro_batches = max(1, ranks["windows"] // world // ranks["micro_batch"])
-        expected = exchange(tiny.parameters, tiny.embeddings, compute, micro_batches, world, gbit)
+        expected = exchange(tiny.parameters, tiny.embeddings, compute, micro_batches, world, gbit, CPU_BUCKET)
         expected["compute_seconds"] = compute
         found = {**ranks, **ranks["links"][0]}
         for key, value in expected.items():

@@ -8,7 +8,7 @@
 #
 #   PROGRAM    default target/mpi/release/heirloom; "none": the network and MPI alone
 #   GBIT       default 1
-#   STEPS=20   steps of each turn;  TURNS=3   turns of both kinds;  CONTEXT=256   tokens of each of the 8 windows of a step
+#   BUCKETS="25 off"   sizes of buckets in MiB;  STEPS=20   steps of each turn;  TURNS=3   turns of both kinds;  CONTEXT=256   tokens of each of the 8 windows of a step
 #
 # Prints the rates, what rank 1 has sent and what the formula of docs/scale.md gives, and, for each kind, the medians over ranks and events: seconds per step of computation, waiting and
 # exchange. Ends with "ok", or with "FAIL" and exit code 1 where the namespaces cannot be made or a run fails.
@@ -19,6 +19,7 @@ gbit=${2:-1}
 steps=${STEPS:-20}
 turns=${TURNS:-3}
 context=${CONTEXT:-256}
+kinds=${BUCKETS:-25 off}
 fail() {
     echo "FAIL: $*"
     exit 1
@@ -91,7 +92,7 @@ if command -v python3 >/dev/null; then
     done
     echo "one TCP connection: $(ip netns exec "$a" python3 "$work/tcp.py" send) Gbit/s of $gbit"
 fi
-export HEIRLOOM_BUCKETS=on
+export HEIRLOOM_BUCKETS=off
 mpicc=$(command -v mpicc.openmpi || command -v mpicc)
 if [ -n "$mpicc" ]; then
     "$mpicc" -O2 -o "$work/allreduce" "$here/allreduce.c" || fail "mpicc"
@@ -160,7 +161,7 @@ sent() {
 }
 
 for turn in $(seq "$turns"); do
-    for buckets in on off; do
+    for buckets in $kinds; do
         before=$(sent)
         HEIRLOOM_BUCKETS=$buckets two "$program" train "$work/config.toml" --threads 1 --plain --name "$buckets-$turn" >"$work/$buckets-$turn.out" 2>&1 ||
             fail "heirloom with HEIRLOOM_BUCKETS=$buckets: $(tail -n 3 "$work/$buckets-$turn.out")"
@@ -178,8 +179,8 @@ for line in open(sys.argv[2]):
 sent = statistics.median(map(int, open(sys.argv[1])))
 print(f"sent by rank 1: {sent / 1e6:.0f} MB in a run with TCP's headers, {volume / 1e6:.0f} MB by the formula ({sent / volume - 1:+.1%})")
 END
-python3 "$work/volume.py" "$work/sent" "$work/runs/on-1/events.jsonl" || fail "no volume"
-for buckets in on off; do
+python3 "$work/volume.py" "$work/sent" "$work/runs/${kinds%% *}-1/events.jsonl" || fail "no volume"
+for buckets in $kinds; do
     python3 "$work/times.py" "HEIRLOOM_BUCKETS=$buckets" "$work"/runs/$buckets-*/events.jsonl || fail "no times of $buckets"
 done
 echo ok

@@ -105,7 +105,7 @@ impl Trainer {
         } = setup;
         // When dropped after an error below, this dismisses the other ranks.
         let peers = Arc::new(Peers::new(setup.ranks));
-        let (place, bucket) = (peers.place(), bucket_elements()?);
+        let (place, bucket) = (peers.place(), bucket_elements(&device)?);
         let directory = Directory::new(setup.lock);
         let checkpoints = Checkpoints::open(directory.handle())?;
         let data = dataset.fingerprints();

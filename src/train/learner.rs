@@ -26,7 +26,7 @@ use crate::model::{Arena, Decoder, DecoderConfig, Head, Teacher, Workspace};
 use crate::ops::{self, Accumulation, Recording, Sums};
 
 use buckets::Buckets;
-pub use buckets::{BUCKET, bucket_elements};
+pub use buckets::{bucket_bytes, bucket_elements};
 pub use pace::Pace;
 
 /// The error where a model should be held.

@@ -81,7 +81,7 @@ pub mod windows;
 
 pub use begin::Setup;
 pub use control::Verdict;
-pub use learner::{BUCKET, Learner};
+pub use learner::{Learner, bucket_bytes};
 pub use objective::Objective;
 pub use optimizer::{Hyperparameters, Optimizer};
 pub use outcome::Ended;

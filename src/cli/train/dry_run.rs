@@ -25,7 +25,7 @@ use crate::run::windows::EvalWindows;
 use crate::train::memory::Held;
 use crate::train::plan::PhaseSpec;
 use crate::train::teacher::TeacherPaths;
-use crate::train::{Passes, plan};
+use crate::train::{Passes, bucket_bytes, plan};
 
 /// Steps that are timed, after one that is not.
 const TIMED: u32 = 2;
@@ -95,7 +95,9 @@ pub(super) fn run(
         text,
         teachers,
     };
-    let scale = asked.ranks.map(|ranks| Scale::of(&alone, ranks, speed));
+    let scale = asked
+        .ranks
+        .map(|ranks| Scale::of(&alone, ranks, speed, bucket_bytes(device)));
     let costs = Costs {
         speed,
         scale: scale.transpose()?,

@@ -13,8 +13,6 @@ use crate::train::teacher::TeacherPaths;
 /// Links that are shown unless one is named, in Gbit/s: Ethernet of three kinds, InfiniBand NDR, and an H100's NVLink in one
 /// direction.
 const LINKS: [f64; 5] = [1.0, 10.0, 100.0, 400.0, 3600.0];
-/// Bytes of a bucket of gradients.
-const BUCKET: f64 = crate::train::BUCKET as f64;
 /// Bytes of an f32.
 const F32: f64 = 4.0;
 /// Share of a training step's operations in its backward pass.
@@ -40,6 +38,8 @@ pub(super) struct Step {
     pub compute: f64,
     /// Micro-batches of one rank.
     pub micro_batches: usize,
+    /// Bytes of a bucket of gradients.
+    pub bucket: usize,
 }
 
 impl Step {
@@ -72,7 +72,7 @@ impl Step {
         let seconds = |bytes: f64| 8.0 * bytes / (1e9 * gbit);
         let sum = seconds(self.sum_bytes());
         // The last bucket and the embeddings are finished when nothing is left to compute.
-        let last = (F32 * self.embeddings as f64 + BUCKET).min(self.gradients());
+        let last = (F32 * self.embeddings as f64 + self.bucket as f64).min(self.gradients());
         let hidden = sum * (1.0 - last / self.gradients());
         let exposed = sum - hidden.min(self.backward());
         let gather = seconds(self.gather_bytes());
@@ -140,7 +140,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// What ranks would cost that train `plan`'s phases at `speed` operations a second each.
+    /// Returns what ranks would cost that train `plan`'s phases at `speed` operations a second each and sum gradients in buckets of
+    /// `bucket` bytes.
     ///
     /// # Errors
     /// When the phases cannot be planned.
@@ -148,6 +149,7 @@ impl Scale {
         plan: &Plan<'_>,
         (world, gbit): (usize, Option<f64>),
         speed: f64,
+        bucket: usize,
     ) -> anyhow::Result<Self> {
         let world = world.max(1);
         let Plan { config, passes, .. } = *plan;
@@ -173,6 +175,7 @@ impl Scale {
             embeddings: ((shape.vocab + positions) * shape.n_embd) as u64,
             compute: flops / speed / world as f64,
             micro_batches: (windows / world / passes.micro.max(1)).max(1),
+            bucket,
         };
         let links = match gbit {
             Some(gbit) => vec![gbit],
@@ -251,6 +254,7 @@ mod tests {
             embeddings: 40_000_000,
             compute: 0.5,
             micro_batches: 2,
+            bucket: 25 << 20,
         }
     }
 

@@ -1,12 +1,18 @@
 //! Sums of gradients over ranks, in parts that are started while the backward pass still computes others.
 
-use candle_core::{Error, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 
 use crate::dist::{DistError, Ranks};
 
-/// Bytes of a bucket, as in PyTorch's DistributedDataParallel (`bucket_cap_mb`): large enough that starting an exchange costs little, small
-/// enough that the first one begins soon. A bucket consists of complete layers and may be larger.
-pub const BUCKET: usize = 25 << 20;
+/// Returns the bytes of a bucket: large enough that starting an exchange costs little, small enough that the first one begins soon.
+/// For GPUs it is that of PyTorch's DistributedDataParallel (`bucket_cap_mb`); on CPUs smaller ones hide more (docs/scale.md,
+/// "Measured"). A bucket consists of complete layers and may be larger.
+pub fn bucket_bytes(device: &Device) -> usize {
+    match device.is_cuda() {
+        true => 25 << 20,
+        false => 4 << 20,
+    }
+}
 
 /// The variable with the size of buckets in MiB, or `off`: gradients are summed at once after the backward pass, to measure what the
 /// overlap gains.
@@ -16,9 +22,9 @@ const SIZE: &str = "HEIRLOOM_BUCKETS";
 ///
 /// # Errors
 /// When the environment's size is not a number from 1 on, or `off`.
-pub fn bucket_elements() -> Result<Option<usize>> {
+pub fn bucket_elements(device: &Device) -> Result<Option<usize>> {
     let bytes = match std::env::var(SIZE).as_deref() {
-        Err(_) => BUCKET,
+        Err(_) => bucket_bytes(device),
         Ok("off") => return Ok(None),
         Ok(size) => match size.parse::<u32>() {
             Ok(size @ 1..) => (size as usize) << 20,
