@@ -1,4 +1,4 @@
-//! Forward passes over texts of different lengths, packed row after row without padding. A beginning that several texts share is
+//! Forward passes over the rows of texts of different lengths, packed without padding. A beginning that several texts share is
 //! computed once.
 
 use candle_core::{Device, Result, Tensor, bail};

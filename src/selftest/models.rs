@@ -153,8 +153,8 @@ impl SelfTest<'_> {
         Ok("three times".into())
     }
 
-    /// Compares passes over different tokens that are run directly with passes that are queued as the trainer does: with the
-    /// feature `graph`, the third and later ones replay a recording.
+    /// Compares passes that are run directly with passes that are queued as the trainer does: with the feature `graph`, the third
+    /// and later ones replay a recording. Each pass has other tokens.
     fn recorded(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         const PASSES: usize = 5;
         let batches: Vec<_> = (0..PASSES).map(|_| self.tokens(config.vocab)).collect();

@@ -160,7 +160,7 @@ impl<C> Output<C> {
 
 impl<C> Drop for Output<C> {
     fn drop(&mut self) {
-        // After a commit this name is free, or belongs to the replaced output.
+        // After a commit the temporary name is free, or belongs to the replaced output.
         let _ = self.parent.remove_all(&self.tmp);
     }
 }

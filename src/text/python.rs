@@ -40,7 +40,7 @@ pub fn check_mark(bytes: &[u8]) -> serde_json::Result<()> {
     }
 }
 
-/// Replaces the `words` that stand outside JSON's strings. Returns the input borrowed if there are none.
+/// Replaces the `words` that stand outside JSON's strings. Returns the input borrowed if it does not contain any.
 pub fn replace_words<'a>(
     bytes: &'a [u8],
     words: &[&[u8]],
