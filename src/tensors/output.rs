@@ -171,7 +171,7 @@ impl<C> Drop for Output<C> {
 /// [`TensorError::NoSpace`].
 pub fn check_space(at: &Path, bytes: u64) -> Result<(), TensorError> {
     let Ok(stat) = nix::sys::statvfs::statvfs(at) else {
-        return Ok(()); // a file system that does not say is tried
+        return Ok(()); // without a report of free space, writing is attempted
     };
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
     let need = bytes.saturating_add(SPARE_BYTES);
