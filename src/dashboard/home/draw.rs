@@ -22,7 +22,7 @@ use crate::text;
 pub const LIST: Scope = Scope::View("home");
 pub const FORM: Scope = Scope::Layer("new run");
 
-/// Heights of the screen, and the most lines of the box below the list from each height on.
+/// Heights of the screen, and the least lines of the box below the list from each height on.
 const BOX: [(u16, u16); 3] = [(40, 5), (20, 4), (15, 2)];
 
 /// Draws the screen.
