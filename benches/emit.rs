@@ -1,9 +1,9 @@
-//! What an event costs the trainer: `cargo bench --bench emit`.
+//! Measures the cost of an event for the trainer: `cargo bench --bench emit`.
 //!
-//! A run of a million steps is folded. Then events are emitted into a journal on disk for ten seconds, while another
-//! thread draws a frame of 200x60 from the run every 10 ms. Prints percentiles of the time that emitting took; the exit
-//! code is 1 when the 99th is not below 100 us. On a machine that is busy otherwise the scheduler interrupts the emitting
-//! thread for milliseconds; a second line leaves those events out.
+//! A run of a million steps is folded. Then events are emitted into a journal on disk for ten seconds, while another thread draws
+//! a frame of 200x60 from the run every 10 ms. Prints percentiles of the time to emit an event; the exit code is 1 if the 99th
+//! is not below 100 us. On a busy machine the scheduler interrupts the emitting thread for milliseconds; a second line leaves
+//! out the events of such interruptions.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const STEPS: u64 = 1_000_000;
 const FRAME_EVERY: Duration = Duration::from_millis(10);
 const FRAME_SIZE: (u16, u16) = (200, 60);
 const EMITTING: Duration = Duration::from_secs(10);
-/// Time between two events: a trainer emits far fewer.
+/// Time between two events; a trainer emits far fewer.
 const PAUSE: Duration = Duration::from_micros(100);
 const LIMIT: Duration = Duration::from_micros(100);
 
@@ -48,7 +48,7 @@ fn stamp(step: u64) -> Stamp {
     }
 }
 
-/// The run after a million steps.
+/// Returns the run after a million steps.
 fn past() -> RunState {
     let mut state = RunState::default();
     let mut apply = |seq: u64, body: Body| {
@@ -81,7 +81,7 @@ fn past() -> RunState {
     state
 }
 
-/// How often the scheduler has interrupted the calling thread.
+/// Returns the number of times that the scheduler has interrupted the calling thread.
 fn interruptions() -> i64 {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the kernel counts them");
     usage.involuntary_context_switches()

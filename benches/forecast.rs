@@ -1,5 +1,5 @@
-//! What a forecast costs: `cargo bench --bench forecast`. A phase of 1,000,000 steps with 100,000 evaluations, half of them
-//! made, and a reference with as many; the limit is 10 ms.
+//! Measures the time of a forecast: `cargo bench --bench forecast`. A phase of 1,000,000 steps with 100,000 evaluations, half of
+//! them made, and a reference with the same number; the limit is 10 ms.
 
 use std::f64::consts::PI;
 use std::hint::black_box;
@@ -14,7 +14,7 @@ const EVALUATIONS: u64 = 100_000;
 const EVERY: u64 = 10;
 const STEPS: u64 = EVALUATIONS * EVERY;
 
-/// Evaluations of a cosine schedule.
+/// Makes the evaluations of a phase with a cosine schedule.
 fn curve(evaluations: u64, factor: f64, is_cold: bool) -> Curve {
     let course = Course::planned(LearningRate {
         kind: Schedule::Cosine,

@@ -1,5 +1,5 @@
-//! The ops of a training step at the sizes of six layers of width 384, 2048 tokens at a time:
-//! `cargo bench --bench ops [-- NAME]`. Next to each product in bf16 the same in f32.
+//! Measures the ops of a training step at the sizes of six layers of width 384, with 2048 tokens at a time:
+//! `cargo bench --bench ops [-- NAME]`. Each product is measured in bf16 and in f32.
 
 use std::hint::black_box;
 
@@ -106,7 +106,7 @@ fn element_wise(c: &mut Criterion) {
     group.throughput(Throughput::Elements(n as u64));
     let (x, out) = (noise(&[n]), noise(&[n]));
     group.bench_function("gelu", |b| b.iter(|| ops::gelu(&out, &x)));
-    // In place: where the derivative is 1, however often it is taken, nothing shrinks to denormal numbers.
+    // The gradient is computed in place. Where the derivative is 1, repetition does not shrink values to denormal numbers.
     let far = Tensor::full(10f32, n, &Device::Cpu).expect("on the CPU");
     group.bench_function("gelu's gradient", |b| {
         b.iter(|| ops::gelu_backward(&out, &far))

@@ -1,4 +1,4 @@
-//! Writes the seeds of the target `series_file`: folds of the journal `seeds/replay/run`, up to several of its lines.
+//! Writes the seeds of the target `series_file`: folds of the journal `seeds/replay/run` up to several of its lines.
 //!
 //! Run it in `fuzz/` when the fold has changed: `cargo run --bin make_series_seeds`.
 

@@ -1,10 +1,10 @@
 //! Ends a process that cannot continue with one sentence and a documented exit code.
 //!
-//! Refused descriptors, threads and memory are errors like others wherever the program can see them. What is left are
-//! panics of dependencies and of bugs, and allocations that return no error. [`install`] turns a panic's report and an
-//! abort into a sentence, [`run`] the end of a panic into [`INTERNAL`], and [`Allocator`] ends the process with both when
-//! memory is refused: the standard library would abort it, with advice on backtraces. Tensors, the large allocations, are
-//! [allocated so](fallible) that a refusal is an error that a growth can be taken back after.
+//! Refused descriptors, threads and memory are ordinary errors wherever the program can detect them. The exceptions are panics
+//! (of dependencies, or from bugs) and allocations that cannot return an error. [`install`] turns the report of a panic or an
+//! abort into a sentence, [`run`] ends the process with [`INTERNAL`] after a panic, and [`Allocator`] does both when memory is
+//! refused, where the standard library would abort with advice on backtraces. Tensors, which are large, are allocated
+//! [fallibly](fallible), so that a refusal is an error after which a growth can be undone.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::any::Any;
@@ -41,19 +41,19 @@ pub fn install() {
     }));
     // SAFETY: the handler calls write and _exit only, which are safe in a signal handler, on memory of its own.
     let handled = unsafe { signal_hook::low_level::register(libc::SIGABRT, on_abort) };
-    // Without the handler an abort is the system's: no worse than before.
+    // If the handler cannot be installed, the system reports an abort as usual.
     drop(handled);
 }
 
-/// Runs a command; a panic that nothing else has caught ends it with [`INTERNAL`].
+/// Runs a command and returns its exit code, or [`INTERNAL`] after a panic that was not caught elsewhere.
 pub fn run(command: impl FnOnce() -> i32) -> i32 {
     catch_unwind(AssertUnwindSafe(command)).unwrap_or(INTERNAL)
 }
 
-/// Runs what may panic in a dependency and returns the panic's message as an error, without a report.
+/// Runs work that may panic in a dependency, without a report.
 ///
 /// # Errors
-/// The message.
+/// The panic's message.
 pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let before = QUIET.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
@@ -91,11 +91,11 @@ fn report(panic: &PanicHookInfo<'_>) {
             )
         }
     };
-    // With nowhere to write to, the exit code has to do.
+    // If stderr cannot be written, the exit code must suffice.
     let _ = writeln!(std::io::stderr().lock(), "heirloom: {sentence}");
 }
 
-/// Whether a panic of the standard library or of rayon is about a thread or memory that it did not get.
+/// Whether a panic of the standard library or of rayon reports a refused thread or refused memory.
 fn is_refusal(message: &str) -> bool {
     [
         "failed to spawn thread",
@@ -108,8 +108,8 @@ fn is_refusal(message: &str) -> bool {
     .any(|part| message.contains(part))
 }
 
-/// False for panics at a thread's very start, before anything could catch them, and for those within other panics: the
-/// standard library aborts after them.
+/// Whether a panic unwinds. The standard library aborts after a panic at a thread's very start, where it cannot be caught, and
+/// after a panic within another one.
 fn can_unwind(message: &str) -> bool {
     !(message.contains("alternative stack") || message.contains("cannot unwind"))
 }
@@ -119,7 +119,7 @@ fn exit_at_once() -> ! {
     unsafe { libc::_exit(INTERNAL) }
 }
 
-/// Describes why the process ends, in a signal handler: no allocation, no lock.
+/// Reports why the process ends. Runs in a signal handler, so it neither allocates nor locks.
 fn on_abort() {
     write_error(b"heirloom: aborted by an internal error");
     write_error(RESUME);
@@ -128,7 +128,7 @@ fn on_abort() {
 
 const RESUME: &[u8] = b". A run can be continued from its last checkpoint with --resume\n";
 
-/// Runs `work` with allocations that may fail: it gets null pointers instead of the process being ended.
+/// Runs `work` with allocations that may fail: a refused one returns a null pointer instead of ending the process.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> T {
     let before = FALLIBLE.replace(true);
     let done = work();
@@ -141,12 +141,12 @@ fn write_error(bytes: &[u8]) {
     let _ = unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-/// A number's digits, written without allocation.
+/// Writes a number's digits without allocation.
 fn decimal(mut n: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
-        // A remainder of 10 is one digit.
+        // A remainder modulo 10 fits into a byte.
         digits[at] = b'0' + (n % 10) as u8;
         n /= 10;
         if n == 0 || at == 0 {
@@ -155,7 +155,7 @@ fn decimal(mut n: usize, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// The system's allocator; ends the process with a sentence where it refuses memory, but within [`fallible`].
+/// The system's allocator. Outside [`fallible`], refused memory ends the process with a sentence.
 pub struct Allocator;
 
 fn checked(memory: *mut u8, bytes: usize) -> *mut u8 {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_the_system_refuses_is_no_bug() {
-        // What std and rayon say when threads are refused.
+        // Messages of std and rayon when threads are refused.
         for message in [
             "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }",
             "The global thread pool has not been initialized.: ThreadPoolBuildError { kind: IOError(..) }",

@@ -1,10 +1,10 @@
-//! Faults on purpose, so that tests can see what the real program makes of them. Debug builds only.
+//! Injects faults, so that tests can check the real program's reactions. Only in debug builds.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Panics when the environment's `HEIRLOOM_FAULT` is `PLACE:STEP` and this is the place and the step.
+/// Panics if `HEIRLOOM_FAULT` is `PLACE:STEP` with this place and step.
 #[inline]
 pub fn panic_at(place: &str, step: u64) {
     if is_at(place, step) {
@@ -12,7 +12,7 @@ pub fn panic_at(place: &str, step: u64) {
     }
 }
 
-/// Waits for the milliseconds that `HEIRLOOM_FAULT=PLACE:MS` asks for, as a slow disk or network would.
+/// Waits for the milliseconds of `HEIRLOOM_FAULT=PLACE:MS`, like a slow disk or network.
 #[inline]
 pub fn delay_at(place: &str) {
     if cfg!(debug_assertions)
@@ -26,7 +26,7 @@ pub fn delay_at(place: &str) {
     }
 }
 
-/// Returns how many events a flood of `HEIRLOOM_FAULT=PLACE:EVENTS_A_SECOND` owes by now and has not given yet.
+/// Returns the number of events of a flood of `HEIRLOOM_FAULT=PLACE:EVENTS_A_SECOND` that are due since the last call.
 #[inline]
 pub fn owed_at(place: &str) -> u64 {
     static FLOOD: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
@@ -45,7 +45,7 @@ pub fn owed_at(place: &str) -> u64 {
     0
 }
 
-/// Whether this is one of the first N calls from the place that `HEIRLOOM_FAULT=PLACE:N` names, which are to fail.
+/// Whether this call must fail: it is one of the first N calls from the place of `HEIRLOOM_FAULT=PLACE:N`.
 #[inline]
 pub fn fails_at(place: &str) -> bool {
     static FAILED: AtomicU64 = AtomicU64::new(0);

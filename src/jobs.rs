@@ -1,4 +1,4 @@
-//! Job control: stopping so that the shell returns, and finding out who may use the terminal.
+//! Job control: stops this process so that the shell continues, and determines which process group has the terminal.
 //!
 //! A full screen is in raw mode, where the terminal sends Ctrl-Z as a key. The program therefore stops its own process
 //! group, as the terminal would. Nothing here draws or reads.
@@ -16,25 +16,25 @@ use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp};
 
 use crate::file;
 
-/// A process that was stopped has handled the SIGCONT that ended this after so long at most.
+/// Longest time in which a stopped process handles the SIGCONT that continues it.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// A shell that ends signals its stopped jobs within so long after the end of its terminal.
+/// Longest time between the loss of a terminal and the signal with which its shell ends stopped jobs.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Requests by SIGTSTP and SIGCONT since the last look.
+/// Requests by SIGTSTP and SIGCONT since they were last read.
 #[derive(Debug, Default)]
 struct Asked {
     suspend: Arc<AtomicBool>,
     continued: Arc<AtomicBool>,
 }
 
-/// Watches both signals from the first call on. SIGTSTP no longer stops the process then: see [`take_suspend`].
+/// Watches both signals from the first call on. SIGTSTP then does not stop the process any more: see [`take_suspend`].
 fn asked() -> &'static Asked {
     static ASKED: OnceLock<Asked> = OnceLock::new();
     ASKED.get_or_init(|| {
         let asked = Asked::default();
-        // Without a handler a signal does what it does anywhere: SIGTSTP stops the process, SIGCONT continues it.
+        // If a handler cannot be installed, the signal has its default effect: SIGTSTP stops the process, SIGCONT continues it.
         for (signal, flag) in [
             (Signal::SIGTSTP, &asked.suspend),
             (Signal::SIGCONT, &asked.continued),
@@ -45,10 +45,10 @@ fn asked() -> &'static Asked {
     })
 }
 
-/// Watches SIGTSTP and SIGCONT from now on, and takes the SIGTSTP that was [held back](hold_back).
+/// Watches SIGTSTP and SIGCONT from now on, and receives a SIGTSTP that was [blocked](hold_back).
 pub fn watch() {
     asked();
-    // Fails for an unknown way to set a mask only.
+    // Fails only for an unknown way to set a mask.
     let _ = suspend_signal().thread_unblock();
 }
 
@@ -71,8 +71,7 @@ fn suspend_signal() -> SigSet {
     SigSet::from_iter([Signal::SIGTSTP])
 }
 
-/// Runs `start` with SIGTSTP held back in this thread. A process that it starts gets a SIGTSTP that comes early once it
-/// [watches](watch).
+/// Runs `start` with SIGTSTP blocked in this thread. A process that it starts receives an early SIGTSTP once it [watches](watch).
 pub fn hold_back<T>(start: impl FnOnce() -> T) -> T {
     let before = suspend_signal().thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let started = start();
@@ -82,29 +81,29 @@ pub fn hold_back<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Who has the terminal.
+/// The process group that has the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ground {
     /// This process and its group.
     Foreground,
     /// Another group: this process must neither read nor draw.
     Background,
-    /// It is not this session's terminal: no job control.
+    /// The terminal does not belong to this session, so there is no job control.
     Unknown,
 }
 
-/// Asks who has the terminal.
+/// Returns which process group has the terminal.
 pub fn ground(terminal: impl AsFd) -> Ground {
     match tcgetpgrp(terminal) {
         Ok(group) if group == getpgrp() => Ground::Foreground,
-        // A group of another process namespace: nothing in this one could hand the terminal over.
+        // The group is in another process namespace, so no process in this one can hand over the terminal.
         Ok(group) if group.as_raw() == 0 => Ground::Unknown,
         Ok(_) => Ground::Background,
         Err(_) => Ground::Unknown,
     }
 }
 
-/// Lets reads and writes from the background fail instead of stopping this process.
+/// Makes reads and writes from the background fail instead of stopping this process.
 pub fn ignore_terminal_stops() {
     for refusal in [Signal::SIGTTIN, Signal::SIGTTOU] {
         // SAFETY: no handler is installed, and no other part of the program uses these two signals.
@@ -142,12 +141,12 @@ fn parent_in(stat: &str) -> Option<i32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Knowledge of the shell behind a screen.
+/// The state of the shell that started a screen.
 #[derive(Debug)]
 struct Shell {
-    /// The screen was left for it.
+    /// Whether the screen was suspended.
     unseen: bool,
-    /// When its terminal was lost.
+    /// Time at which the terminal was lost.
     lost: Option<Instant>,
 }
 
@@ -159,7 +158,7 @@ fn shell() -> MutexGuard<'static, Shell> {
     SHELL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes whether the screen, of this process or of the one it waits for, was left for the shell.
+/// Notes whether the screen, of this process or of the one it waits for, was suspended.
 pub fn set_unseen(unseen: bool) {
     shell().unseen = unseen;
 }
@@ -188,8 +187,8 @@ fn is_farewell_after(unseen: bool, lost: Option<Duration>) -> bool {
     unseen && lost.is_some_and(|since| since < FAREWELL)
 }
 
-/// Stops this process and its group (a script or pipeline around it), so that the shell returns, and returns
-/// after SIGCONT: true. False: the system has not stopped it, since its group has no shell that could continue it.
+/// Stops this process and its group (a script or pipeline around it), so that the shell continues. Returns true after SIGCONT, and
+/// false if the system has not stopped the process, since its group has no shell that could continue it.
 ///
 /// # Errors
 /// When a signal's action cannot be set.
@@ -197,25 +196,25 @@ pub fn stop_group() -> io::Result<bool> {
     let action = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     watch();
     take_continued();
-    // The others first. This process ignores the signal meanwhile, and stops last: it then knows when it returns.
+    // Stops the other processes first, ignoring the signal meanwhile. This process stops last, so that it knows when it returns.
     // SAFETY: no handler is installed; the former action comes back below.
     let former = unsafe { sigaction(Signal::SIGTSTP, &action(SigHandler::SigIgn)) }?;
     let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
     // SAFETY: as above.
     let stopped = unsafe { sigaction(Signal::SIGTSTP, &action(SigHandler::SigDfl)) }
-        // Sent to this thread, it stops the whole process before the call returns.
+        // Sent to this thread, the signal stops the process before the call returns.
         .and_then(|_| raise(Signal::SIGTSTP));
     // SAFETY: the action is the one that was in place before this call.
     let restored = unsafe { sigaction(Signal::SIGTSTP, &former) };
     stopped.and(restored)?;
     let begun = Instant::now();
     let mut continued = take_continued();
-    // Another thread may be the one that handles SIGCONT.
+    // Another thread may handle SIGCONT.
     while !continued && begun.elapsed() < SETTLED {
         std::thread::sleep(Duration::from_millis(5));
         continued = take_continued();
     }
-    // What asked for this stop, or came during it, is done with.
+    // Drops the request for this stop, and any that came during it.
     take_suspend();
     Ok(continued)
 }

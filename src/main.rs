@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! The entry point: parses arguments, runs the command, and exits with its code.
 
 use std::process::ExitCode;
 
@@ -12,21 +12,21 @@ fn main() -> ExitCode {
     heirloom::secrets::protect_environment();
     keep_freed_memory();
     failure::install();
-    // Where that cannot be had, the kernel ends a process that writes too large a file.
+    // If the handler cannot be installed, the kernel ends a process that writes too large a file.
     let _ = heirloom::signals::survive_size_limit();
     let code = failure::run(|| match cli::parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));
             exit::code(&error)
         }),
-        // Help and the version are reported in this way as well.
+        // Help and the version are also printed here.
         Err(told) => say::usage(&told),
     });
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Makes glibc keep freed memory instead of giving it back page by page: faulting it in again can cost more time
-/// than the arithmetic does.
+/// Makes glibc keep freed memory instead of returning it page by page: faulting it in again can take more time than the
+/// arithmetic.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt takes plain numbers and runs before any other thread exists.

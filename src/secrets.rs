@@ -1,13 +1,13 @@
-//! Access tokens stay out of what outlives this process.
+//! Keeps access tokens out of files that remain after this process.
 //!
-//! A core dump holds the whole memory and with it the environment block, in which `HF_TOKEN` stands. Such a process
-//! writes none, not even through a collector of the system (systemd-coredump, apport).
+//! A core dump contains all memory, including the environment with `HF_TOKEN`. A process with such a variable writes no core
+//! dump, not even through a collector of the system (systemd-coredump, apport).
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Variables of the environment that hold a token of the hub.
+/// Environment variables that hold a token of the hub.
 pub const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
-/// Ends of the names of variables that hold secrets.
+/// Suffixes of the names of variables that hold secrets.
 const SECRET_ENDS: [&str; 7] = [
     "TOKEN",
     "SECRET",
@@ -18,7 +18,7 @@ const SECRET_ENDS: [&str; 7] = [
     "_PAT",
 ];
 
-/// Keeps the tokens of the environment out of core dumps, where there are any. To be called before all else.
+/// Forbids core dumps if the environment holds a token. Must be called before anything else.
 pub fn protect_environment() {
     let holds = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if TOKENS.iter().any(holds) {
@@ -26,22 +26,22 @@ pub fn protect_environment() {
     }
 }
 
-/// Forbids core dumps of this process and of those that it starts.
+/// Forbids core dumps of this process and of processes that it starts.
 pub fn keep_out_of_core_dumps() {
     // A limit of 0 ends dumps into files only. With 1, Linux also leaves out those that are piped to a collector
-    // (core(5)), and a file of 1 byte is none. The operator may raise it again, so the hard limit is left alone.
+    // (core(5)), and a file of 1 byte holds no secret. The operator may raise it again, so the hard limit is left alone.
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
         let soft = if cfg!(target_os = "linux") {
             hard.min(1)
         } else {
             0
         };
-        // Fails for a soft limit above the hard one only.
+        // Fails only for a soft limit above the hard one.
         let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
     }
 }
 
-/// Whether a variable of this name holds a secret, by its name.
+/// Whether a variable's name indicates that it holds a secret.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_ENDS.iter().any(|end| name.ends_with(end))

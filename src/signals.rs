@@ -1,4 +1,4 @@
-//! Signals that ask a process to stop: which ones do, and flags that long work reads between two of its parts.
+//! Handles the signals that ask a process to stop, by flags that long work reads between two of its parts.
 //!
 //! A batch system warns of a job's end with a signal of its own choice (SLURM's `--signal`, submitit, SGE's `-notify`,
 //! LSF), and the kernel warns with `SIGXCPU` of the end of the CPU time. Each of them means the same as `SIGTERM`.
@@ -18,10 +18,10 @@ use crate::threads;
 
 /// Every signal that asks for a stop.
 pub const STOPS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU];
-/// Those of them that a person repeats to end the process at once. The others are warnings, which batch systems and the
-/// kernel repeat on their own.
+/// Signals that a person repeats to end the process at once. The others are warnings, which batch systems and the kernel repeat
+/// automatically.
 const INSISTING: [i32; 2] = [SIGTERM, SIGINT];
-/// All that a training process handles.
+/// All signals that a training process handles.
 pub const WATCHED: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU, SIGHUP];
 
 /// Exit code of a second interrupt.
@@ -29,8 +29,8 @@ pub const SECOND_INTERRUPT: i32 = 130;
 /// Exit code of a stop before anything was trained: the same as after a checkpoint, since nothing is lost.
 const STOPPED_EARLY: i32 = 75;
 
-/// A second SIGTERM or SIGINT that follows the first one sooner is the same stop: it reached this process both directly
-/// and through its parent, as when a whole process group is signalled.
+/// Least time between two SIGTERM or SIGINT that count as two. A sooner one belongs to the same stop, which reached this process
+/// both directly and through its parent, as when a whole process group is signalled.
 const APART: Duration = Duration::from_millis(500);
 
 /// The signals received so far.
@@ -46,28 +46,28 @@ struct First {
     signal: Option<i32>,
     /// The effect of a stop before there is something to save.
     early: Early,
-    /// When a person asked for the stop first.
+    /// Time at which a person first asked for the stop.
     insisted: Option<Instant>,
-    /// Time that work gets after a stop, where ending at any moment loses nothing.
+    /// Time that work gets after a stop, if ending it at any moment loses nothing.
     grace: Option<Duration>,
 }
 
-/// What a stop does before there is something to save.
+/// The effect of a stop before there is something to save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Early {
     /// There is something to save: a stop sets the flag.
     #[default]
     Over,
-    /// It ends the process at once.
+    /// A stop ends the process at once.
     Ends,
-    /// It sets the flag, and the screen, which must be left first, ends the process.
+    /// A stop sets the flag, and the screen, which must be left first, ends the process.
     Screen,
     /// The screen has ended the work.
     Abandoned,
 }
 
 impl Signalled {
-    /// Flags that no signal sets (for tests and embedding).
+    /// Returns flags that no signal sets (for tests and embedding).
     pub fn none() -> Arc<Self> {
         Arc::default()
     }
@@ -108,8 +108,8 @@ impl Signalled {
         Ok(flags)
     }
 
-    /// From now on there is something to save: a stop sets the flag and nothing else. Returns false when a screen has ended
-    /// the work, or is about to: then nothing may be begun.
+    /// Notes that there is something to save: from now on a stop only sets the flag. Returns false if a screen has ended the work,
+    /// or is about to: then the work must not begin.
     pub fn begin(&self) -> bool {
         let mut first = self.lock();
         let stopped = match first.early {
@@ -123,8 +123,8 @@ impl Signalled {
         !stopped
     }
 
-    /// A screen is about to be up: before [`Self::begin`], a stop does not end the process, but [`Self::abandon`] does so
-    /// after the screen is left.
+    /// Notes that a screen will be shown: before [`Self::begin`], a stop then does not end the process, but [`Self::abandon`] does
+    /// so after the screen is left.
     pub fn enter_screen(&self) {
         let mut first = self.lock();
         if first.early == Early::Ends {
@@ -132,7 +132,7 @@ impl Signalled {
         }
     }
 
-    /// The screen is gone and the work continues: before [`Self::begin`], a stop ends the process at once again.
+    /// Notes that the screen was left and the work continues: before [`Self::begin`], a stop again ends the process at once.
     pub fn leave_screen(&self) {
         let mut first = self.lock();
         if first.early == Early::Screen {
@@ -143,7 +143,7 @@ impl Signalled {
         }
     }
 
-    /// Ends work that has not [begun](Self::begin), which then never does. False when it has.
+    /// Prevents work that has not [begun](Self::begin) from beginning. Returns false if it has begun.
     pub fn abandon(&self) -> bool {
         let mut first = self.lock();
         if first.early != Early::Over {
@@ -161,14 +161,14 @@ impl Signalled {
         }
     }
 
-    /// Asks for a stop as Ctrl-C does where it is a key and no signal.
+    /// Asks for a stop, for Ctrl-C in a terminal mode in which it is a key and not a signal.
     pub fn interrupt(&self) {
         self.receive(SIGINT);
     }
 
     fn spawn(self: &Arc<Self>) -> io::Result<()> {
         let mut signals = Signals::new(WATCHED)?;
-        // A parent that waits starts this process with its signals held back.
+        // A waiting parent starts this process with these signals blocked.
         watched().thread_unblock()?;
         let flags = Arc::clone(self);
         threads::spawn("signals", move || {
@@ -230,7 +230,7 @@ impl Signalled {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Name of the signal that asked for the stop first, as in `SIGUSR1`.
+    /// Returns the name of the signal that first asked for the stop, such as `SIGUSR1`.
     pub fn name(&self) -> Option<&'static str> {
         self.lock().signal.map(name)
     }
@@ -251,7 +251,7 @@ fn end_early(signal: Option<i32>) -> ! {
     let what = signal.map_or("stopped".into(), |signal| {
         format!("{} received", name(signal))
     });
-    // Nobody may be left to read it.
+    // A failure is ignored: stderr may have no reader any more.
     let _ = writeln!(
         io::stderr(),
         "{what} before the training began; there is nothing to save, and the same command starts again"
@@ -263,7 +263,7 @@ fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
 }
 
-/// The watched signals as a set.
+/// Returns the watched signals as a set.
 fn watched() -> SigSet {
     WATCHED
         .into_iter()
@@ -271,13 +271,13 @@ fn watched() -> SigSet {
         .collect()
 }
 
-/// Runs `start` with the watched signals held back in this thread. A process that it starts has them held back from its
-/// first instruction on, and gets those sent meanwhile once it [watches](Signalled::watch) them.
+/// Runs `start` with the watched signals blocked in this thread. A process that it starts has them blocked from its first
+/// instruction on, and receives those sent in the meantime once it [watches](Signalled::watch) them.
 pub fn held_back<T>(start: impl FnOnce() -> T) -> T {
     let before = watched().thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let started = start();
     if let Ok(before) = before {
-        // Fails for an unknown way to set a mask only.
+        // Fails only for an unknown way to set a mask.
         let _ = before.thread_set_mask();
     }
     started
@@ -306,12 +306,12 @@ mod tests {
         };
         let plain = flags(Early::Ends);
         assert!(plain.begin() && !plain.abandon());
-        // The screen has not seen the stop yet: the work does not begin under it.
+        // A stop that the screen has not noticed yet prevents the work from beginning.
         let screen = flags(Early::Ends);
         screen.enter_screen();
         screen.ask_to_stop(SIGTERM);
         assert!(!screen.begin() && screen.abandon() && !screen.begin());
-        // Without a stop it begins, and a stop is the trainer's from then on.
+        // Without a stop the work begins, and the trainer handles later stops.
         let begun = flags(Early::Ends);
         begun.enter_screen();
         assert!(begun.begin());

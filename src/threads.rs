@@ -1,6 +1,6 @@
-//! Threads, which a system may refuse: at a limit on processes, or when memory is full.
+//! Starts threads, which a system may refuse: at a limit on processes, or when memory is full.
 //!
-//! `std::thread::spawn` and rayon's own start of its global pool panic then; nothing here does.
+//! `std::thread::spawn` and rayon's own start of its global pool panic then; the functions here return errors.
 
 use std::fmt::Display;
 use std::io;
@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 /// Starts a thread.
 ///
 /// # Errors
-/// When the system refuses it; names which limits there are.
+/// When the system refuses it; the error names the possible limits.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -18,14 +18,14 @@ pub fn spawn<T: Send + 'static>(
     started.map_err(|why| refused(&format!("the thread \"{name}\""), &why))
 }
 
-/// Starts rayon's global pool, one thread per core or as `RAYON_NUM_THREADS` says. Without this call the pool starts on
-/// its first use, and panics where it cannot.
+/// Starts rayon's global pool, with one thread per core or `RAYON_NUM_THREADS` threads. Without this call the pool would start on
+/// its first use, and panic if a thread is refused.
 ///
 /// # Errors
 /// When the system refuses a thread.
 pub fn start_pool() -> io::Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
-        // Its kind cannot be asked for: a pool that is there already is as good.
+        // The error's kind is private, so its text is compared. An existing pool is accepted.
         Err(why) if !why.to_string().contains("already") => {
             let wanted = std::thread::available_parallelism().map_or(1, usize::from);
             let what = format!("compute threads (one per core, {wanted}, or RAYON_NUM_THREADS)");
@@ -35,7 +35,7 @@ pub fn start_pool() -> io::Result<()> {
     }
 }
 
-/// An error for threads that the system does not give.
+/// Makes an error for threads that the system refuses.
 pub fn refused(what: &str, why: &dyn Display) -> io::Error {
     io::Error::other(format!(
         "cannot start {what}: {why}. Either the limit on processes and threads is reached (ulimit -u, or the pids limit of a \

@@ -1,12 +1,12 @@
-//! Forecasts in a run: the same in its evidence and from the command line, and a round that will not match ends early
-//! where the config asks for it.
+//! Forecasts in a run are the same in its evidence and on the command line, and a round that will not match ends early if the config
+//! asks for it.
 
 mod common;
 
 use common::Place;
 use serde_json::Value;
 
-/// A round that cannot match: one layer of three, at a rate that trains it hardly at all.
+/// A round that cannot match: one layer of three, with a learning rate that hardly trains it.
 const HOPELESS: &str = r#"
 [model]
 n_layer = 3
@@ -56,7 +56,7 @@ fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
     events.iter().filter(|e| e["kind"] == kind).collect()
 }
 
-/// Steps that each round took, by its result.
+/// Returns the steps of each round, from its result.
 fn steps(events: &[Value]) -> Vec<u64> {
     let rounds = of_kind(events, "phase").into_iter().filter(|e| {
         let is_round = e["phase"].as_str().is_some_and(|p| p.starts_with("round"));
@@ -80,7 +80,7 @@ fn a_round_that_will_not_match_ends_early_where_the_policy_says_so() {
 
     let whole = place.events("whole");
     assert_eq!(steps(&whole), [200, 200]);
-    // A twentieth of the phase's steps, and the one at its start.
+    // One per twentieth of the phase's steps, and one at its start.
     let first = of_kind(&whole, "eval")
         .into_iter()
         .filter(|e| e["phase"] == "round-1");
@@ -88,7 +88,7 @@ fn a_round_that_will_not_match_ends_early_where_the_policy_says_so() {
     assert_eq!(at, (0..=20).map(|i| 10 * i).collect::<Vec<_>>());
 
     let early = place.events("early");
-    // Past 30 % of 200 steps, and three evaluations in a row.
+    // The earliest end is after 30 % of 200 steps and three evaluations in a row.
     assert!(
         steps(&early)[0] >= 90 && steps(&early)[0] < 200,
         "{:?}",
@@ -126,7 +126,7 @@ fn evidence_and_the_command_line_forecast_the_same() {
         let all = evidence["forecasts"].as_array().unwrap();
         all.iter().find(|f| f["choice"] == choice).cloned()
     };
-    // At the end nothing is planned any more; growing needs a finished round.
+    // At a round's end there are no planned steps left, and growing needs a finished round.
     let first = open("round-1");
     assert_eq!(choice(&first, "as_planned"), None);
     let grown = choice(&first, "grow").unwrap();
@@ -139,7 +139,7 @@ fn evidence_and_the_command_line_forecast_the_same() {
     let why = first["why"].as_str().unwrap();
     assert!(why.contains("behind the reference; "), "{why}");
 
-    // The last round's, which `heirloom forecast` is about: 200 more steps.
+    // `heirloom forecast` uses the last round: here with 200 more steps.
     let second = open("round-2");
     let on = choice(&second, "train_on").unwrap();
     let args = ["forecast", "run", "--at", "200", "--to", "400", "--json"];
@@ -152,7 +152,7 @@ fn evidence_and_the_command_line_forecast_the_same() {
     for key in ["verdict", "why", "evaluations_used"] {
         assert_eq!(on[key], printed[key]);
     }
-    // Literature, and speeds that are known.
+    // Rules from the literature, and known speeds.
     let rules = second["rules"].as_array().unwrap();
     assert!(
         rules[0].as_str().unwrap().contains("tokens per parameter"),

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-/// What must not depend on interruptions: weights, moments and the table, but for its times.
+/// Returns everything that must not depend on interruptions: weights, moments and the table without its times.
 fn outcome(place: &Place, name: &str) -> (Vec<u8>, Vec<u8>, Vec<u8>, Value) {
     let checkpoints = place.run_dir(name).join("checkpoints");
     let file = |path: &str| std::fs::read(checkpoints.join(path)).unwrap();
@@ -45,8 +45,8 @@ fn timeless(object: &mut Value) {
     }
 }
 
-/// Trains `name` to its end through kills after random times, and returns how many there were. What is on disk is
-/// intact after each.
+/// Trains `name` to its end, with kills after random times. Checks that the files on disk are intact after each kill. Returns the
+/// number of kills.
 fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u64) -> u32 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut args = vec!["train", "--name", name, "--json"];
@@ -58,7 +58,7 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
         let err = out.try_clone().unwrap();
         command.stdout(out).stderr(err).env("HEIRLOOM_FAULT", fault);
         let mut child = command.spawn().unwrap();
-        // More and more of it, so that a busy machine gets on as well.
+        // The time increases, so that the run also finishes on a busy machine.
         let most = 500 + 10 * u64::from(kills);
         let patience = Duration::from_millis(rng.random_range(60..most));
         std::thread::sleep(patience);
@@ -69,12 +69,12 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
         signal(child.id(), Signal::SIGKILL);
         child.wait().unwrap();
         kills += 1;
-        // Killed before it had a directory, it begins again.
+        // A run that was killed before it had a directory is started again.
         if place.run_dir(name).join("events.jsonl").exists() {
             args = vec!["train", "--resume", name, "--json"];
             numbers_have_no_gap(place, name);
             no_checkpoint_is_corrupt(place, name);
-            // Killed between its last word and its end.
+            // Killed after its last event and before the process ended.
             if place
                 .events(name)
                 .last()
@@ -93,7 +93,7 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
     }
 }
 
-/// Runs that are killed until there were `kills`, each equal to one that was not.
+/// Runs the recipe repeatedly until there were `kills`, and compares each result with that of an undisturbed run.
 fn survives_kills(place: &Place, start: &[&str], fault: &str, kills: u32, seed: u64) -> u32 {
     let mut args = vec!["train", "--name", "whole"];
     args.extend(start);
@@ -115,7 +115,7 @@ fn survives_kills(place: &Place, start: &[&str], fault: &str, kills: u32, seed: 
     killed
 }
 
-/// Every event that was ever numbered stands in the journal, but for the unwritten tail, whose numbers are given again.
+/// Checks that the journal contains every event number: only those of an unwritten tail are assigned again.
 fn numbers_have_no_gap(place: &Place, name: &str) {
     let events = place.events(name);
     for (event, wanted) in events.iter().zip(1u64..) {
@@ -139,7 +139,7 @@ const KEEP: [&str; 5] = [
     "checkpoint.every=5",
 ];
 
-/// A run with growths and rollbacks, to be repeated.
+/// Makes a run with growths and rollbacks, to be repeated.
 fn told(place: &Place) {
     let settings = ["--set", "train.steps=1000000", "--set", "grow.mode=keep"];
     let mut args = vec!["train", "-d", "mini.toml", "--name", "told"];
@@ -186,7 +186,7 @@ fn kills_at_any_moment_with_rollbacks_and_slow_checkpoints() {
     survives_kills(&place, &["--decisions", "told"], "rename:15", 6, 20);
 }
 
-/// cargo test --test a_resumed_run_is_the_same_run -- --ignored --nocapture
+/// Run with `cargo test --test a_resumed_run_is_the_same_run -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes"]
 fn two_hundred_kills_lose_nothing() {
@@ -283,10 +283,10 @@ fn an_older_checkpoint_can_be_named() {
     let place = Place::new();
     place.expect(0, &["train", "mini.toml", "--name", "whole"]);
     let whole = outcome(&place, "whole");
-    // Done is done.
+    // A run that is done cannot be resumed.
     let output = place.run(&["train", "--resume", "whole"]);
     assert_eq!(output.status.code(), Some(2));
-    // Of a run that is not, any kept checkpoint is a place to continue from, growths after it included.
+    // A run that is not done can continue from any kept checkpoint, even one before a growth.
     let mut child = place.start(&["train", "mini.toml", "--name", "part"]);
     place.wait_event("part", "controls", |e| {
         e["phase"] == "control-random" && e["kind"] == "train"
@@ -303,7 +303,7 @@ fn an_older_checkpoint_can_be_named() {
 fn a_second_signal_ends_the_process_at_once() {
     let place = Place::new();
     let mut command = place.heirloom(&["train", "mini.toml", "--name", "mine"]);
-    // The checkpoint that the first one asks for takes its time.
+    // The first checkpoint takes a minute, so that the signals come while it is written.
     command.args(["--set", "train.steps=1000000"]);
     command.env("HEIRLOOM_FAULT", "rename:60000");
     command.args([

@@ -1,4 +1,4 @@
-//! `heirloom replay --out` writes the dashboard as it stood at a step.
+//! `heirloom replay --out` writes the dashboard of a run at a step.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]

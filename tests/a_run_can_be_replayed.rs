@@ -1,4 +1,4 @@
-//! A run is played again as it happened, forwards and back, from its journal alone; nothing of it is changed.
+//! Replays a run forwards and backwards from its journal, without changing any file.
 
 mod common;
 
@@ -14,7 +14,7 @@ use common::{Place, signal, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// A whole run of the miniature recipe, without its controls.
+/// Makes a complete run of the miniature recipe, without its controls.
 fn trained() -> Place {
     let place = Place::new();
     let args = ["train", "mini.toml", "--name", "mine"];
@@ -31,7 +31,7 @@ const NO_CONTROLS: [&str; 4] = [
 /// Prompts ignore keys for 300 ms.
 const LOCK: Duration = Duration::from_millis(400);
 
-/// Every file and link under a directory: bytes or goal, and the time of its last change.
+/// Returns every file and link under a directory: its bytes or target, and the time of its last change.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let mut all = BTreeMap::new();
     let mut open = vec![dir.to_path_buf()];
@@ -57,13 +57,13 @@ fn position(events: &[Value], fits: impl Fn(&Value) -> bool) -> usize {
     events.iter().position(fits).expect("such an event") + 1
 }
 
-/// How many events have happened, by the screen.
+/// Returns the number of past events that the screen shows.
 fn shown(screen: &str) -> Option<usize> {
     let (_, rest) = screen.split_once("event ")?;
     rest.split_once('/')?.0.replace(',', "").parse().ok()
 }
 
-/// `event 12/345` as the screen has it.
+/// Formats `event 12/345` as on the screen.
 fn event(n: usize, of: &[Value]) -> String {
     format!("event {n}/{}", of.len())
 }
@@ -92,7 +92,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     let screen = pty.see(&event(events.len(), &events));
     assert!(screen.contains("\n end "), "{screen}");
 
-    // The first event, and on from it one by one.
+    // The first event, and from there one by one.
     pty.press_bytes(b"\x1b[H");
     let screen = pty.see(&event(1, &events));
     assert!(!screen.contains("outcome: "), "{screen}");
@@ -102,7 +102,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.press(",");
     pty.see(&event(2, &events));
 
-    // Marks: the first growth, its decision before it, and on the way back the same again.
+    // Steps over marks: to the first growth and the decision before it, and back.
     let growth = position(&events, |e| e["kind"] == "grow");
     let notable = [
         "decision",
@@ -128,7 +128,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.press("[");
     pty.see_that("an earlier mark", |s| !s.contains(&event(growth, &events)));
 
-    // The middle of the time, the screen's own keys, and playing on.
+    // Goes to the middle of the time, uses keys of the screen, and continues playing.
     pty.press("g5");
     let screen = pty.see_that("the middle", |s| s.contains("paused") && s.contains('━'));
     pty.press("x");
@@ -145,7 +145,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
         "{rest}"
     );
     pty.press("?");
-    // Slowly enough to be seen.
+    // Slow enough to observe.
     pty.press("{{");
     pty.press(" ");
     pty.see_that("it goes on", |s| *s != screen && s.contains("▶ 0.25x"));
@@ -225,7 +225,7 @@ fn an_operators_decision_is_seen_as_it_was_made() {
     assert!(!screen.contains("SUGGESTED"), "{screen}");
     let screen = go(&mut pty, resolved - 1);
     assert!(screen.contains("▶ GROW SUGGESTED"), "and back:\n{screen}");
-    // A signal ends a view like this one, and the terminal is as it was.
+    // A signal ends a replay, and the terminal is restored.
     signal(pty.pid(), Signal::SIGTERM);
     assert_eq!(pty.exit_code(), 0);
     pty.gives_the_screen_back();
@@ -276,7 +276,7 @@ fn a_run_that_goes_on_is_replayed_up_to_now_and_a_resumed_one_with_what_it_did_a
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
 
-    // Killed between two checkpoints, and gone on with from the last of them.
+    // A run is killed between two checkpoints, and resumed from the last one.
     wait("steps past a checkpoint", || {
         let events = place.events("mine");
         let step = |e: &Value| e["step"].as_u64();
@@ -316,7 +316,7 @@ fn a_run_that_goes_on_is_replayed_up_to_now_and_a_resumed_one_with_what_it_did_a
     );
     let screen = pty.see("paused");
     assert!(!screen.contains("resumed"), "{screen}");
-    // Before the resume there may be a checkpoint or two.
+    // One or two checkpoints may come before the resume.
     let marks = wait("the resume", || {
         pty.press("]");
         std::thread::sleep(Duration::from_millis(100));
@@ -336,7 +336,7 @@ fn without_a_terminal_lines_come_at_their_pace_until_the_end_or_an_interrupt() {
     let events = place.events("mine");
     let elapsed = |e: &Value| e["elapsed"].as_f64().unwrap();
     let took = elapsed(events.last().unwrap()) - elapsed(&events[0]);
-    // In one second, if not for the time of one step or another.
+    // The speed is such that the run takes about one second.
     let speed = took.to_string();
     let begin = Instant::now();
     let out = place.expect(0, &["replay", "mine", "--speed", &speed]);

@@ -1,5 +1,5 @@
-//! A running training can be commanded and watched over its control socket: by scripts, by several dashboards with one
-//! controller, and by nobody who does not speak its language.
+//! A running training can be commanded and watched over its control socket: by scripts, and by several dashboards of which one has
+//! control. Clients that break the protocol are refused.
 
 mod common;
 
@@ -30,7 +30,7 @@ const LONG_ROUND: [&str; 4] = [
     "reference.train.steps=20",
 ];
 
-/// The first line of a screen, which says who has control.
+/// Returns the first line of a screen, which names the client that has control.
 fn head(screen: &str) -> &str {
     screen.lines().next().unwrap_or_default()
 }
@@ -71,7 +71,7 @@ fn scripts_command_a_run_and_are_answered() {
         (&status["state"], &status["name"]),
         (&json!("paused"), &json!("mine"))
     );
-    // A pause that was ordered lasts, though no dashboard watches.
+    // A pause that was asked for lasts, even without a dashboard.
     std::thread::sleep(Duration::from_millis(300));
     assert!(ctl_ok(&place, &["status"]).starts_with("paused"));
     ctl_ok(&place, &["resume"]);
@@ -99,7 +99,7 @@ fn scripts_command_a_run_and_are_answered() {
     let (code, _, err) = ctl(&place, &["rollback", "nothing"]);
     assert!(code == 1 && err.contains("no checkpoint nothing"), "{err}");
 
-    // Each stands in the journal with its sender, and its answer.
+    // The journal has every command, with its sender and its answer.
     let events = place.events("mine");
     let commands: Vec<&Value> = events.iter().filter(|e| e["kind"] == "command").collect();
     assert!(
@@ -190,7 +190,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
         e["kind"] == "log" && e["message"].as_str().unwrap().contains("control taken by")
     });
 
-    // A command in words; a drastic one is asked about first.
+    // Types a command; a drastic one needs a confirmation.
     second.press(":");
     second.see("rollback NAME");
     second.press("lr 1e-6\r");
@@ -207,7 +207,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     second.press("\r");
     first.see("loss · round 2");
 
-    // Leaving a view leaves the run alone; what the controller leaves is free.
+    // Leaving a view does not affect the run, and frees the control that it had.
     second.press("q");
     assert_eq!(second.exit_code(), 0);
     first.see_that("no controller", |s| !head(s).contains("(pid "));
@@ -217,7 +217,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     wait("the end of the lost view", || first_ended(&mut first));
     assert!(is_alive(run.0), "the training is another process");
 
-    // One that only looks never gets control.
+    // A read-only view never gets control.
     let mut looking = Pty::start(&place, &["attach", "mine", "--read-only"], 80, 24);
     looking.see("read only");
     looking.press("p");
@@ -272,7 +272,7 @@ fn each_dashboard_gets_the_answers_to_its_own_commands() {
     assert_eq!(told, [(refused, false)]);
     assert!(answers[0].message.contains("has control"), "{answers:?}");
 
-    // The answer to a quit comes before the end, and without the process nothing is sent.
+    // The answer to a quit comes before the end, and after the end nothing can be sent.
     ctl_ok(&place, &["resume"]);
     let quit = first.send(Command::Quit).unwrap();
     let mut answers = Vec::new();
@@ -319,7 +319,7 @@ fn control_passes_from_the_runs_own_dashboard_and_back() {
     own.see_that("no other controller", free);
     own.press("p");
     other.see("TRAIN");
-    // The dashboard goes, the training and the attached one stay; what it had is free.
+    // The training's own dashboard is left; the training and the attached dashboard stay, and control is free.
     own.press("q");
     own.see("detach");
     std::thread::sleep(Duration::from_millis(400));
@@ -344,7 +344,7 @@ fn what_is_not_understood_is_refused_and_training_goes_on() {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        // It may close before everything is written.
+        // The server may close the connection before everything is written.
         let _ = stream.write_all(bytes);
         let _ = stream.write_all(b"\n");
         let mut text = String::new();
@@ -371,7 +371,7 @@ fn what_is_not_understood_is_refused_and_training_goes_on() {
             "{answer}"
         );
     }
-    // A client that sends nothing, and one that breaks off, disturb nobody.
+    // A client that sends nothing, and one that disconnects, do not affect the others.
     let silent = UnixStream::connect(&address).unwrap();
     drop(UnixStream::connect(&address).unwrap());
     let logged = place.wait_event("mine", "the refusal in the journal", |e| {
@@ -420,7 +420,7 @@ fn a_thousand_commands_a_second_are_answered_or_refused() {
     let (applied, refused) = answers.join().unwrap();
     assert_eq!(applied + refused, 2000, "each has its answer");
     assert!(applied > 0 && refused > 1800, "{applied} applied");
-    // Those that were refused on the way never reached the journal.
+    // Commands that the socket refused are not in the journal.
     let commands = place
         .events("mine")
         .iter()
@@ -469,7 +469,7 @@ fn a_start_in_the_background_tells_what_is_wrong_before_the_shell_goes_on() {
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(err.contains("train.steps"), "{err}");
     let _run = in_background(&place, &LONG_REFERENCE);
-    // It is nobody's child: neither the shell's end nor its terminal's touches it.
+    // The process has a session of its own: it survives the end of the shell and of its terminal.
     let pid = place.lock("mine")["pid"].as_u64().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat

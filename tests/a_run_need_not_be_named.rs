@@ -1,4 +1,4 @@
-//! Commands on a run find the one that is meant when none is named, and say on stderr which one that was.
+//! Commands without a run's name choose the run, and print its name on stderr.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::{Place, texts};
 
 const LONG: [&str; 2] = ["--set", "reference.train.steps=1000000"];
 
-/// Exit code, stdout, and the lines of stderr.
+/// Runs a command. Returns exit code, stdout, and the lines of stderr.
 fn run(place: &Place, args: &[&str]) -> (i32, String, Vec<String>) {
     let output = place.run(args);
     let (out, err) = texts(&output);
@@ -35,7 +35,7 @@ fn live_and_last_runs_are_found() {
         );
     }
     place.expect(0, &["train", "mini.toml", "--name", "first"]);
-    // None is live: what to do about the last one.
+    // Without a live run, the message gives advice about the last one.
     for command in [&["ctl", "pause"][..], &["attach"]] {
         let (code, _, err) = run(&place, command);
         let wanted = "no run is in progress under runs; the most recently written: run first is done; its table: \
@@ -43,7 +43,7 @@ fn live_and_last_runs_are_found() {
         assert!(code == 2 && err[0].ends_with(wanted), "{err:?}");
     }
     let _second = place.in_background("second", &LONG, "");
-    // The only live one, though `first` is there as well; with a command of several words as well.
+    // The only live run is chosen although `first` exists, also for a command of several words.
     let (code, out, err) = run(&place, &["ctl", "pause"]);
     assert_eq!(
         (code, err[0].as_str()),
@@ -55,7 +55,7 @@ fn live_and_last_runs_are_found() {
     let (code, out, err) = run(&place, &["ctl", "--json", "status"]);
     assert!(code == 0 && out.contains("\"name\": \"second\""), "{out}");
     assert_eq!(err.len(), 1);
-    // Named, nothing is reported.
+    // With a name, nothing is printed on stderr.
     let (code, _, err) = run(&place, &["ctl", "second", "status"]);
     assert!(code == 0 && err.is_empty(), "{err:?}");
     let (code, _, err) = run(&place, &["ctl", "second"]);
@@ -63,7 +63,7 @@ fn live_and_last_runs_are_found() {
         code == 2 && err[0].ends_with("such as: heirloom ctl second status"),
         "{err:?}"
     );
-    // The last one written.
+    // Other commands choose the run that was written last.
     for command in [
         &["show"][..],
         &["show", "--json"],
@@ -76,7 +76,7 @@ fn live_and_last_runs_are_found() {
             "{command:?}"
         );
     }
-    // Two live ones are listed.
+    // Two live runs are listed in the error.
     let _third = place.in_background("third", &LONG, "");
     for (command, example) in [
         (&["ctl", "status"][..], "heirloom ctl second status"),

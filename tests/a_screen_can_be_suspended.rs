@@ -1,4 +1,4 @@
-//! Ctrl-Z in an interactive shell: the shell returns, training continues, and `fg` brings the whole screen back.
+//! Ctrl-Z in an interactive shell returns to the shell, training continues, and `fg` shows the complete screen again.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 const PROMPT: &str = "READY> ";
 const CTRL_Z: &str = "\x1a";
-/// A round that does not end while a test looks at it.
+/// A round that does not end during a test.
 const LONG: &str = "heirloom train mini.toml --name mine --set train.steps=1000000";
 /// A run of the reference and one round, which ends within seconds.
 const SHORT: &str = "heirloom train mini.toml --name mine --set control.random=false --set control.reference_continued=false \
@@ -76,7 +76,7 @@ impl Shell {
         self.pty.see(wanted)
     }
 
-    /// Waits until the screen stands still, and returns it.
+    /// Waits until the screen does not change any more, and returns it.
     #[track_caller]
     fn settled(&self) -> String {
         let mut seen = self.pty.text();
@@ -103,7 +103,7 @@ impl Shell {
         self.full_screen(wanted)
     }
 
-    /// The process that the shell waits for.
+    /// Returns the process that the shell waits for.
     fn job(&self) -> u32 {
         let shell = self.pty.pid();
         let path = format!("/proc/{shell}/task/{shell}/children");
@@ -114,7 +114,7 @@ impl Shell {
     }
 }
 
-/// A process's state as the kernel names it: T is stopped, Z has ended.
+/// Returns a process's state by the kernel's letter: T is stopped, Z has ended.
 fn state(pid: u32) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(')').next().unwrap_or_default();
@@ -128,7 +128,7 @@ fn is_in_state(pid: u32, wanted: char) {
     });
 }
 
-/// The process that trains; killed when a test ends, however that ends.
+/// The training process, which is killed at the end of the test.
 struct Trainer(u32);
 
 impl Trainer {
@@ -153,7 +153,7 @@ impl Drop for Trainer {
     }
 }
 
-/// The step of the latest event, counted from the start of its phase as on the screen.
+/// Returns the step of the latest event within its phase, as on the screen.
 fn step(place: &Place) -> u64 {
     place
         .events("mine")
@@ -168,14 +168,14 @@ fn trains_on(place: &Place) {
     wait("more steps", || (step(place) >= before + 10).then_some(()));
 }
 
-/// The lines that the process that trains has left in the journal about its screen.
+/// Returns the number of `log` events whose message is `what`.
 fn said(place: &Place, what: &str) -> usize {
     let events = place.events("mine");
     let log = events.iter().filter(|e| e["kind"] == "log");
     log.filter(|e| e["message"] == what).count()
 }
 
-/// Waits until so many lines of the journal contain `what`.
+/// Waits until the messages of `times` events of the journal contain `what`.
 #[track_caller]
 fn is_said(place: &Place, what: &str, times: usize) {
     wait(&format!("{times} times {what:?}"), || {
@@ -187,7 +187,7 @@ fn is_said(place: &Place, what: &str, times: usize) {
     });
 }
 
-/// A place with the run of the fixture.
+/// Makes a place with the fixture's run.
 fn place_with_run() -> Place {
     let place = Place::new();
     let dir = place.run_dir(journal::NAME);
@@ -216,7 +216,7 @@ fn a_view_stops_and_comes_back_as_it_would_be_drawn_now() {
         assert_eq!(state(shell.job()), 'T', "{view}");
         shell.pty.resize(100, 30);
         shell.back(wanted);
-        // What a start in this window shows.
+        // The screen of a new start in this window.
         let args: Vec<&str> = view.split_whitespace().collect();
         let fresh = Pty::start(&place, &args, 100, 30);
         fresh.see(wanted);
@@ -229,7 +229,7 @@ fn a_view_stops_and_comes_back_as_it_would_be_drawn_now() {
         assert!(!text.contains(wanted), "{text}");
     }
 
-    // A stop and a continuation from outside: the modes and every cell are set again.
+    // After a stop and a continuation from outside, the modes and every cell are set again.
     let mut shell = Shell::start(&place, 80, 24);
     shell.enter(&format!("heirloom {replay}"));
     shell.full_screen("/100,000");
@@ -238,7 +238,7 @@ fn a_view_stops_and_comes_back_as_it_would_be_drawn_now() {
     shell.pty.see("Stopped");
     shell.back("/100,000");
     shell.pty.see_that("the picture", |text| text == seen);
-    // A request from outside does what the key does, in a prompt as well.
+    // A request from outside has the effect of the key, also in a prompt.
     shell.pty.press(":");
     shell.pty.see(" command ");
     signal(shell.job(), Signal::SIGTSTP);
@@ -373,7 +373,7 @@ fn a_signal_after_the_terminal_was_lost_ends_the_training() {
     wait("the shell's end", || (!is_alive(pid)).then_some(()));
     shell.pty.hang_up();
     is_said(&place, "the terminal is gone", 1);
-    // One that comes within a second may be the shell's own.
+    // A SIGTERM within a second may come from the shell.
     std::thread::sleep(Duration::from_millis(1100));
     signal(trainer.0, Signal::SIGTERM);
     wait("the trainer's end", || (!is_alive(trainer.0)).then_some(()));
@@ -381,7 +381,7 @@ fn a_signal_after_the_terminal_was_lost_ends_the_training() {
     is_said(&place, "SIGTERM received", 1);
 }
 
-/// The step of the round that the screen shows, once it has one.
+/// Returns the step of the round on the screen, once it is shown.
 #[track_caller]
 fn shown_step(shell: &Shell) -> u64 {
     wait("a step on the screen", || {
@@ -409,7 +409,7 @@ fn training_continues_unseen_and_comes_back_with_newer_steps() {
     assert_eq!(state(job), 'T', "the process that the shell waits for");
     trains_on(&place);
     assert_ne!(state(trainer.0), 'T', "the process that trains");
-    // Questions are not put to a screen that is not seen.
+    // A suspended screen is not asked questions.
     assert_eq!(said(&place, "the dashboard is suspended"), 1);
     assert!(!shell.pty.is_full_screen());
     let before = step(&place);
@@ -421,7 +421,7 @@ fn training_continues_unseen_and_comes_back_with_newer_steps() {
         (said(&place, "the dashboard is back") == 1).then_some(())
     });
 
-    // In the background it stays without a screen.
+    // In the background, the process stays without a screen.
     shell.suspend();
     shell.run("bg");
     is_in_state(job, 'S');
@@ -443,7 +443,7 @@ fn training_continues_unseen_and_comes_back_with_newer_steps() {
     });
     trains_on(&place);
 
-    // SIGTSTP does what the key does, whichever process it comes to.
+    // SIGTSTP to either process has the effect of the key.
     for pid in [job, trainer.0] {
         signal(pid, Signal::SIGTSTP);
         shell.prompt();
@@ -452,7 +452,7 @@ fn training_continues_unseen_and_comes_back_with_newer_steps() {
         shell.back("round 1");
     }
 
-    // A stop meanwhile.
+    // A stop while the screen is suspended.
     shell.suspend();
     signal(trainer.0, Signal::SIGTERM);
     is_in_state(trainer.0, 'Z');
@@ -471,7 +471,7 @@ fn training_continues_unseen_and_comes_back_with_newer_steps() {
 fn a_run_that_ends_unseen_reports_after_fg() {
     let place = Place::new();
     let mut shell = Shell::start(&place, 100, 50);
-    // In a script, as many are started.
+    // Training in a script.
     shell.enter(&format!("bash -c '{SHORT}; echo code=$?'"));
     shell.full_screen("reference");
     let trainer = Trainer::of(&place);
@@ -523,7 +523,7 @@ fn a_start_and_a_run_in_the_background_can_be_looked_at_later() {
     assert_eq!(state(job), 'T');
     shell.back("STARTING");
     shell.suspend();
-    // To the whole job, stopped as it is.
+    // A signal to the complete job while it is stopped.
     shell.enter("kill %1; wait -f %1; echo code=$?");
     let text = shell.pty.see("\ncode=75");
     assert!(

@@ -1,4 +1,4 @@
-//! `heirloom selftest` checks every unit of a CPU, and a wrong number fails it.
+//! `heirloom selftest` checks every unit of a CPU, and fails on a wrong number.
 
 mod common;
 
@@ -35,7 +35,7 @@ fn every_unit_of_a_cpu_is_checked() {
     );
 }
 
-/// Without `--only`: f32 as well, and a miniature recipe.
+/// Without `--only`, f32 and a miniature recipe are also checked.
 #[test]
 #[ignore = "a minute; in a release build half of it"]
 fn the_whole_selftest_passes() {
@@ -50,7 +50,7 @@ fn the_whole_selftest_passes() {
     );
 }
 
-/// In the first, some middle and a late comparison, one element is moved by twice what is allowed.
+/// In the first, a middle and a late comparison, one element is changed by twice the tolerance.
 #[test]
 fn one_wrong_element_fails_the_test() {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! `train` at a terminal shows its screen before it reads any text: what is being read, how far it is, and what will be
-//! trained. What is wrong with arguments, config and files is found before, what is wrong with a text ends the screen.
+//! `train` at a terminal shows its screen before it reads any text: the file, its progress, and the phases to come. Errors in
+//! arguments, config and files are found earlier; an error in a text ends the screen.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::pty::Pty;
 use common::{Place, is_alive, signal, wait};
 use nix::sys::signal::Signal;
 
-/// What switches to the alternate screen.
+/// The sequence that switches to the alternate screen.
 const ENTER: &[u8] = b"\x1b[?1049h";
 
 /// A place with a text that takes some seconds to encode, in many documents.
@@ -65,7 +65,7 @@ fn a_start_names_the_run_and_what_is_read() {
     ] {
         assert!(screen.contains(part), "{part}:\n{screen}");
     }
-    // There is no run yet that could be looked at.
+    // The run does not exist yet.
     left_no_run(&place);
     // Other keys do nothing.
     pty.press("pD?:");
@@ -117,7 +117,7 @@ fn a_text_that_cannot_be_encoded_ends_the_screen() {
     assert!(!screen.contains("STARTING"), "{screen}");
     left_no_run(&place);
 
-    // So does what is wrong with the tokens.
+    // An error in the tokens also ends the screen.
     fs::write(place.path().join("short.txt"), "too short").unwrap();
     let args = [&LONG[..], &["--set", "data.train=short.txt"]].concat();
     let mut pty = Pty::start(&place, &args, 100, 30);
@@ -126,7 +126,7 @@ fn a_text_that_cannot_be_encoded_ends_the_screen() {
     left_no_run(&place);
 }
 
-/// The process ends from within: nothing else stops such work. The waiting parent puts the terminal right.
+/// Only ending the process stops such work. The waiting parent restores the terminal.
 #[test]
 fn a_tokenizer_without_an_end_gives_the_screen_back() {
     let place = Place::new();
@@ -174,7 +174,7 @@ fn a_screen_that_panics_during_the_start_does_not_end_it() {
     let fault = [("HEIRLOOM_FAULT", "starting:0")];
     let mut pty = Pty::start_with(&place, &args, 100, 30, &fault);
     assert_eq!(pty.exit_code(), 0);
-    // There was no log yet: the shell gets the report.
+    // There was no log yet, so the report is printed in the shell.
     pty.see("asked for by HEIRLOOM_FAULT");
     pty.see("training continues without the dashboard");
     pty.gives_the_screen_back();

@@ -1,4 +1,4 @@
-//! What a message advises is done here, word for word, and it works.
+//! Follows the advice of messages word for word, and checks that it works.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{Place, signal, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// The last `heirloom ...` command in a message, as arguments: up to the end of the line.
+/// Returns the arguments of the last `heirloom ...` command in a message, up to the end of the line.
 #[track_caller]
 fn advised(message: &str) -> Vec<String> {
     let line = message.trim_end().lines().last().unwrap_or_default();
@@ -16,7 +16,7 @@ fn advised(message: &str) -> Vec<String> {
     command.split_whitespace().map(String::from).collect()
 }
 
-/// Does what a message advises and expects this exit code.
+/// Runs the command that a message advises, and expects this exit code.
 #[track_caller]
 fn follow(place: &Place, message: &str, code: i32) -> String {
     let args = advised(message);
@@ -24,7 +24,7 @@ fn follow(place: &Place, message: &str, code: i32) -> String {
     place.expect(code, &args)
 }
 
-/// Starts a run that fails, and returns what it says on stderr.
+/// Starts a run that fails, and returns its stderr.
 #[track_caller]
 fn failed(place: &Place, args: &[&str]) -> String {
     let output = place.run(args);
@@ -33,7 +33,7 @@ fn failed(place: &Place, args: &[&str]) -> String {
     err
 }
 
-/// What `ctl RUN status` says of a run that is not running.
+/// Returns the message of `ctl RUN status` for a run that is not running.
 #[track_caller]
 fn ctl_advice(place: &Place, run: &str) -> String {
     let (code, out, err) = place.ctl(run, &["status"]);
@@ -55,7 +55,7 @@ fn a_loss_that_is_no_number_in_the_reference() {
         "{err}"
     );
     assert!(err.contains("--set reference.train.lr=1e-3"), "{err}");
-    // The rounds' rate would change nothing.
+    // The rate of the rounds does not apply to the reference.
     let again = ["train", "--resume", "n", "--set", "train.lr=1e-5"];
     assert!(failed(&place, &again).contains("not finite"));
     follow(&place, &err, 0);
@@ -67,7 +67,7 @@ fn a_loss_that_is_no_number_in_the_reference() {
 #[test]
 fn a_loss_that_is_no_number_after_a_checkpoint() {
     let place = Place::new();
-    // A checkpoint of weights that are still good, then a rate that the operator set.
+    // A checkpoint of good weights, then a learning rate that the operator sets.
     let run = place.in_background("n", &["--set", "reference.train.steps=1000000"], "");
     place.wait_event("n", "training", |e| e["kind"] == "train");
     let (code, ..) = place.ctl("n", &["checkpoint"]);
@@ -108,12 +108,12 @@ fn a_loss_that_is_no_number_in_a_round() {
 #[test]
 fn a_run_that_does_not_run() {
     let place = Place::new();
-    // Done.
+    // A run that is done.
     place.expect(0, &["train", "mini.toml", "--name", "r"]);
     let said = ctl_advice(&place, "r");
     assert!(said.contains("run r is done"), "{said}");
     assert!(follow(&place, &said, 0).contains("round 1"));
-    // Never begun.
+    // A run that never began.
     std::fs::create_dir(place.run_dir("new")).unwrap();
     std::fs::copy(
         place.run_dir("r").join("config.toml"),
@@ -123,7 +123,7 @@ fn a_run_that_does_not_run() {
     let said = ctl_advice(&place, "new");
     assert!(said.contains("run new has not begun"), "{said}");
     follow(&place, &said, 0);
-    // Crashed before its first checkpoint, and after one.
+    // Runs that crashed before and after their first checkpoint.
     for (name, every, has) in [("early", "0", false), ("late", "5", true)] {
         let every = format!("checkpoint.every={every}");
         let long = ["--set", "reference.train.steps=1000000", "--set", &every];
@@ -147,7 +147,7 @@ fn a_run_that_does_not_run() {
         assert_eq!(output.status.code(), Some(0), "{out}{err}");
         assert_eq!(err.contains("it starts over"), !has, "{err}");
     }
-    // Failed, without a checkpoint.
+    // A run that failed without a checkpoint.
     failed(
         &place,
         &["train", "mini.toml", "--name", "f", "--set", RISING],
@@ -189,7 +189,7 @@ fn a_text_that_has_changed() {
     ] {
         assert!(err.contains(word), "{word}: {err}");
     }
-    // One way out, and the other.
+    // Both advised solutions work.
     let former = ["--set", "data.train=former.txt"];
     place.expect(
         0,
@@ -360,7 +360,7 @@ fn a_resume_past_the_overrun_trains_on() {
         "policy.unattended_minutes=60.0",
     ];
     let _run = place.in_background("r", &ask, "");
-    // The run pauses with the overrun behind it, again and again.
+    // The run pauses repeatedly, always after the overrun.
     let paused = |at: u64| {
         place.wait_event("r", "the pause", |e| {
             e["status"] == "paused" && e["phase"] == "round-1" && e["phase_step"] == at
@@ -379,7 +379,7 @@ fn a_resume_past_the_overrun_trains_on() {
     paused(34);
     let checkpoint = ok(&["checkpoint"]);
     let checkpoint = checkpoint.trim().strip_prefix("checkpoint ").unwrap();
-    // The next process keeps to it.
+    // The next process keeps the state.
     ok(&["resume"]);
     paused(41);
     let branch = |at: u64, branch: u64| {
@@ -387,7 +387,7 @@ fn a_resume_past_the_overrun_trains_on() {
             e["status"] == "paused" && e["phase_step"] == at && e["branch"] == branch
         })
     };
-    // Rolled back to a state past the end, the run is still paused, and trains on when it is told to.
+    // After a rollback to a state past the end, the run is still paused, and continues after `resume`.
     ok(&["rollback", checkpoint]);
     ok(&["resume"]);
     branch(41, 1);
@@ -413,7 +413,7 @@ fn a_refused_command_is_no_standing_warning() {
         code == 0 && !status.contains("refused") && !status.contains("warning"),
         "{status}"
     );
-    // What is a warning stays one.
+    // A warning must not become an error.
     std::fs::remove_file(place.run_dir("r").join("lock")).unwrap();
     place.wait_event("r", "the warning", |e| e["kind"] == "warning");
     let warned = wait("the status", || {

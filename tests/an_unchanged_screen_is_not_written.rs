@@ -1,4 +1,4 @@
-//! Where no cell changes, nothing goes over the line to the terminal, whatever made the dashboard draw.
+//! If no cell changes, nothing is written to the terminal, whatever made the dashboard draw.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -10,7 +10,7 @@ use common::pty::Pty;
 use common::{Place, wait};
 use journal::Moment;
 
-/// Longer than a data frame is waited for.
+/// Longer than the time between two frames for data.
 const LONGER: Duration = Duration::from_millis(700);
 
 #[test]
@@ -28,7 +28,7 @@ fn a_key_that_changes_nothing_writes_nothing() {
         let now = pty.written().len();
         std::mem::replace(&mut before, now).eq(&now).then_some(())
     });
-    // Keys that nothing is bound to.
+    // Keys without a binding.
     for key in ["Z", "Q", "\x1b[F", "Z"] {
         pty.press(key);
         std::thread::sleep(Duration::from_millis(150));
@@ -37,7 +37,7 @@ fn a_key_that_changes_nothing_writes_nothing() {
     let written = pty.written();
     let more = String::from_utf8_lossy(&written[before..]).into_owned();
     assert!(more.is_empty(), "written for nothing: {more:?}");
-    // Keys do arrive.
+    // Keys are received.
     pty.press("?");
     pty.see("Esc closes");
 }

@@ -1,4 +1,4 @@
-//! `heirloom demo collapse`: softmax and training take the rank of attention to one, and the operator sees it.
+//! `heirloom demo collapse` shows that softmax and training reduce the rank of attention to one.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn softmax_and_training_collapse_the_rank() {
     let means: Vec<f64> = probes.iter().map(mean).collect();
     let (first, last) = (means[0], means[means.len() - 1]);
     assert!(first > 15.0 && last < 2.0, "{means:?}");
-    // It falls and does not come back.
+    // The mean rank falls and does not rise again.
     assert!(
         means.windows(2).all(|two| two[1] <= two[0] + 1.0),
         "{means:?}"

@@ -120,7 +120,7 @@ fn every_arm_is_a_phase_of_its_size_and_its_steps() {
     assert_eq!(of("hybrid", 1), [2, 4, 4 * 256]);
     assert_eq!(of("half-width", 1)[0], 4);
     assert_eq!(of("attention", 1)[0], 3);
-    // Halves of width and MLP are a quarter of the weights of a block, and half of the embeddings.
+    // Half of the width and the MLP has a quarter of the weights of a block, and half of the embeddings.
     let reference = show["reference"]["parameters"].as_u64().unwrap();
     let half = row("half-width", 1)["parameters"].as_u64().unwrap();
     assert!(
@@ -140,7 +140,7 @@ fn every_arm_is_a_phase_of_its_size_and_its_steps() {
         );
         assert!(row["gap"].is_f64() && row["gap_stderr"].is_f64(), "{row}");
     }
-    // A start from inherited layers is ahead of random weights at its first step.
+    // At its first step, a start from inherited layers has a lower loss than random weights.
     let first = |phase: &str| {
         let events = place.events("arms");
         let of_phase = |e: &&Value| e["kind"] == "eval" && e["phase"] == phase;
@@ -171,7 +171,7 @@ fn one_arm_is_trained_alone_and_resumed() {
     place.expect(0, &alone("whole"));
     let wanted = ["reference", "baseline-stacking", "baseline-stacking.2"];
     assert_eq!(phases(&place, "whole"), wanted);
-    // Killed in the second part: 8 steps of the reference, 6 of the first part, 3 of the second.
+    // Killed in the second part, after 8 steps of the reference, 6 of the first part and 3 of the second.
     let output = place
         .heirloom(&alone("cut"))
         .env("HEIRLOOM_FAULT", "trainer:17")
@@ -216,7 +216,7 @@ fn a_run_is_resumed_in_a_narrower_model_and_after_it() {
             let loss = |show: &Value| show["baselines"][i]["val_loss"].clone();
             assert_eq!(loss(&got), loss(&want), "{name} {i}");
         }
-        // The run's own facts are the reference's, whatever model was in memory.
+        // The run's facts are the reference's, for any model in memory.
         for e in place.events(name) {
             if !e["info"].is_null() {
                 assert_eq!(

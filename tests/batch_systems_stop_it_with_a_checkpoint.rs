@@ -1,5 +1,5 @@
-//! The warning signals of batch systems (SLURM's `--signal`, submitit, SGE's `-notify`, LSF, limits of CPU time) are stops
-//! with a checkpoint, whoever of the two processes gets them and however often they come.
+//! The warning signals of batch systems (SLURM's `--signal`, submitit, SGE's `-notify`, LSF, limits of CPU time) stop the run with
+//! a checkpoint, whichever of the two processes receives them, and however often.
 
 mod common;
 
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const WARNINGS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU];
-/// A run that does not end on its own and writes no checkpoint on its own.
+/// A run that neither ends nor writes a checkpoint until it is asked to.
 const LONG: [&str; 8] = [
     "train",
     "mini.toml",
@@ -23,9 +23,9 @@ const LONG: [&str; 8] = [
     "--set",
     "checkpoint.every=0",
 ];
-/// The checkpoint takes this long, so that signals come while it is written.
+/// Makes a checkpoint take 1.5 s, so that signals come while it is written.
 const SLOW: &str = "rename:1500";
-/// For so long a signal is repeated: longer than what keeps two stops apart, shorter than the checkpoint takes.
+/// Time for which a signal is repeated: longer than the least time between two stops, shorter than the checkpoint takes.
 const BURST: Duration = Duration::from_millis(1000);
 
 fn long(place: &Place) -> std::process::Command {
@@ -34,7 +34,7 @@ fn long(place: &Place) -> std::process::Command {
     command
 }
 
-/// Sends a signal again and again: a warning for a whole second, a SIGTERM as often as a kill of process and group does.
+/// Sends a signal repeatedly: a warning for a second, a SIGTERM as often as a kill of process and group does.
 fn burst(stop: Signal, send: impl Fn(Signal)) {
     let begin = Instant::now();
     let (pause, most) = match stop {
@@ -55,7 +55,7 @@ fn training(place: &Place) {
     });
 }
 
-/// Whether the run has ended as one that was stopped once, by this signal, with a checkpoint of the last step.
+/// Checks that the run was stopped once, by this signal, with a checkpoint of the last step.
 #[track_caller]
 fn is_stopped(place: &Place, code: u32, stop: Signal) {
     assert_eq!(code, 75, "{stop}");
@@ -76,7 +76,7 @@ fn end(child: &mut Child) -> u32 {
     code.map_or(999, |code| code.cast_unsigned())
 }
 
-/// The process that trains, as the lock names it.
+/// Returns the id of the training process from the lock.
 fn trainer(place: &Place) -> u32 {
     u32::try_from(place.lock("mine")["pid"].as_u64().unwrap()).unwrap()
 }
@@ -93,7 +93,7 @@ fn without_a_terminal_each_signal_is_one_stop() {
     }
 }
 
-/// Under a terminal: who gets the signal.
+/// Sends each signal to the process or group that `target` returns, for a training at a terminal.
 fn at_a_terminal(target: impl Fn(&Place, &Pty) -> Pid) {
     for stop in WARNINGS.into_iter().chain([Signal::SIGTERM]) {
         let place = Place::new();
@@ -120,7 +120,7 @@ fn at_a_terminal_the_training_process_may_get_them_alone() {
 
 #[test]
 fn at_a_terminal_both_processes_may_get_them_together() {
-    // The terminal's session begins with the parent, whose group both are in.
+    // The parent leads the terminal's session, and both processes are in its group.
     at_a_terminal(|_, pty| Pid::from_raw(-pty.pid().cast_signed()));
 }
 
@@ -137,15 +137,15 @@ fn in_the_background_the_training_process_gets_them() {
     let _guard = Background(pid);
     training(&place);
     burst(Signal::SIGUSR1, |s| {
-        // It may have ended.
+        // A failure is ignored: the process may have ended.
         let _ = kill(Pid::from_raw(pid.cast_signed()), s);
     });
     wait("the end", || (!is_alive(pid)).then_some(()));
-    // Its exit code goes to nobody; the journal has the rest.
+    // The exit code cannot be read here, so the journal is checked.
     is_stopped(&place, 75, Signal::SIGUSR1);
 }
 
-/// The child processes of a process.
+/// Returns the child processes of a process.
 fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -154,7 +154,7 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Settings of a text that takes longer to read than anybody waits.
+/// Returns settings with a text that takes longer to read than the test waits.
 fn endless_text(place: &Place) -> [String; 4] {
     put_tokenizers(place.path());
     std::fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
@@ -173,7 +173,7 @@ fn before_training_a_signal_ends_it_without_a_trace() {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let _guard = Background(child.id());
-        // It waits for the text.
+        // Waits until the text is being read.
         wait("the reading", || {
             let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).ok()?;
             (tasks.count() > 1).then_some(())
@@ -201,7 +201,7 @@ fn a_signal_at_the_very_start_waits_for_the_child() {
         let mut args = LONG.to_vec();
         args.extend(text.iter().map(String::as_str));
         let mut pty = Pty::start(&place, &args, 80, 24);
-        // The child's first moment: it has handled nothing yet.
+        // The signal comes right after the start, before the child handles signals.
         let begin = Instant::now();
         let child = loop {
             if let Some(child) = children(pty.pid()).pop() {
@@ -250,7 +250,7 @@ fn a_person_still_ends_it_at_once_after_a_warning() {
     place.wait_event("mine", "the checkpoint's beginning", |e| {
         e["kind"] == "checkpointing"
     });
-    // The first SIGTERM after a warning is a first one.
+    // The first SIGTERM after a warning does not count as a second stop.
     for stop in [Signal::SIGUSR1, Signal::SIGTERM, Signal::SIGUSR2] {
         std::thread::sleep(Duration::from_millis(700));
         signal(child.id(), stop);

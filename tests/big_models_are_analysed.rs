@@ -1,4 +1,4 @@
-//! Attention ranks of a model larger than what looking into it needs: weights come a layer at a time.
+//! Attention ranks of a model are computed in less memory than the model has: its weights are read a layer at a time.
 
 mod common;
 
@@ -9,11 +9,11 @@ use common::Place;
 use heirloom::model::{DecoderConfig, Param, Sizes, family};
 use serde_json::{Map, Value, json};
 
-/// What the program has resident besides: itself, its threads' stacks, the text.
+/// Other resident memory: the program itself, its threads' stacks, the text.
 const BESIDE: u64 = 96 << 20;
 
-/// What of the file is: the tensor that is being read, and the surroundings of each token's embedding (the system maps 64 KB around a
-/// page that is looked at).
+/// Returns the most bytes of the file that are resident: the tensor that is being read, and the surroundings of each token's
+/// embedding (the system maps 64 KB around an accessed page).
 fn mapped(config: &DecoderConfig, windows: u64) -> u64 {
     let params = config.params();
     let in_layers = params.iter().filter(|p| p.layer.is_some());
@@ -21,7 +21,7 @@ fn mapped(config: &DecoderConfig, windows: u64) -> u64 {
     largest.unwrap_or(0) + windows * 100 * (64 << 10)
 }
 
-/// Writes a checkpoint of this shape as bf16 safetensors, with noise for weights, without holding it. Returns its bytes.
+/// Writes a checkpoint of this shape as bf16 safetensors with noise for weights, without holding it in memory. Returns its bytes.
 fn write(config: &DecoderConfig, params: &[Param], dir: &Path) -> u64 {
     std::fs::create_dir_all(dir).unwrap();
     let text = family::to_json(config).to_string();
@@ -43,7 +43,7 @@ fn write(config: &DecoderConfig, params: &[Param], dir: &Path) -> u64 {
     file.write_all(&(header.len() as u64).to_le_bytes())
         .unwrap();
     file.write_all(&header).unwrap();
-    // The same noise again and again, of the deviation that weights begin with; norms are ones.
+    // Repeats the same noise, with the standard deviation of initial weights; norms are ones.
     let mut state = 1u64;
     let noise: Vec<u8> = (0..(1 << 20) + 7)
         .flat_map(|_| {
@@ -73,7 +73,7 @@ fn write(config: &DecoderConfig, params: &[Param], dir: &Path) -> u64 {
     at
 }
 
-/// Ranks of a model of this shape: the bound of what may be resident, the peak, and the file's size.
+/// Computes the ranks of a model of this shape. Returns the bound of its resident memory, the peak, and the file's size.
 fn analysed(config: &DecoderConfig, windows: &str) -> (u64, u64, u64) {
     let place = Place::new();
     let dir = place.path().join("model");
@@ -117,7 +117,7 @@ fn one_layer_at_a_time_is_in_memory() {
     };
     let (bound, peak, size) = analysed(&config, "8");
     assert!(peak <= bound, "{} MB, {} reckoned", peak >> 20, bound >> 20);
-    // In f32 the model is twice its file.
+    // In f32 the model takes twice the size of its file.
     assert!(
         3 * peak < 2 * size,
         "{} MB of a model of {} MB",

@@ -1,4 +1,4 @@
-//! Twenty attached clients, some of them frozen, and a flood of commands cost the training next to nothing.
+//! Twenty attached clients, some of them frozen, and a flood of commands hardly slow training.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{Background, Place};
 use serde_json::{Value, json};
 
-/// How long each measurement lasts, and how many of each kind there are.
+/// Duration of a measurement, and number of measurements of each kind.
 const SECONDS: u64 = 6;
 const ROUNDS: usize = 5;
 
@@ -54,7 +54,7 @@ impl Run {
         status["step"].as_u64().unwrap()
     }
 
-    /// Steps a second, and CPU seconds of the control thread per second.
+    /// Measures the steps per second, and the CPU seconds of the control thread per second.
     fn measure(&self) -> (f64, f64) {
         let (begin, step, cpu) = (Instant::now(), self.step(), self.control_cpu());
         std::thread::sleep(Duration::from_secs(SECONDS));
@@ -96,7 +96,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// cargo test --test clients_do_not_slow_training -- --ignored --nocapture
+/// Run with `cargo test --test clients_do_not_slow_training -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement of two minutes that needs a quiet machine"]
 fn twenty_clients_and_a_flood_of_commands() {
@@ -108,7 +108,7 @@ fn twenty_clients_and_a_flood_of_commands() {
     for _ in 0..ROUNDS {
         alone.push(run.measure().0);
         {
-            // Ten that read, ten that are frozen.
+            // Ten clients read, and ten are frozen.
             let readers: Vec<UnixStream> = (0..10).map(|_| run.attach()).collect();
             let _frozen: Vec<UnixStream> = (0..10).map(|_| run.attach()).collect();
             let threads: Vec<_> = readers

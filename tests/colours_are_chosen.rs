@@ -17,7 +17,7 @@ fn place() -> Place {
     place
 }
 
-/// The parameters of all SGR sequences that the screen of a finished run is drawn with.
+/// Returns the parameters of all SGR sequences in the screen of a finished run.
 fn colours(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     let args = [&["watch", NAME], args].concat();
     let pty = Pty::start_with(place, &args, 80, 24, env);
@@ -31,7 +31,7 @@ fn colours(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     sequences.filter(is_sgr).map(String::from).collect()
 }
 
-/// Whether some sequence sets a colour of these.
+/// Whether a sequence contains `what`.
 fn has(sequences: &[String], what: &str) -> bool {
     sequences.iter().any(|s| s.contains(what))
 }
@@ -75,12 +75,12 @@ fn a_number_of_colours_is_kept_to() {
     assert_eq!(of(&["--color", "true"], &[]), (true, false));
     assert_eq!(of(&["--color", "256"], &[]), (false, true));
     assert_eq!(of(&[], &[("COLORTERM", "truecolor")]), (true, false));
-    // NO_COLOR leaves none, with a theme too; an explicit --color wins over it.
+    // NO_COLOR removes all colours, also with a theme; an explicit --color has precedence.
     let no_color = [("NO_COLOR", "1")];
     assert_eq!(of(&[], &no_color), (false, false));
     assert_eq!(of(&["--theme", "light"], &no_color), (false, false));
     assert_eq!(of(&["--color", "256"], &no_color), (false, true));
-    // What NO_COLOR leaves are attributes.
+    // With NO_COLOR, only attributes are left.
     let found = colours(&place, &["--theme", "light"], &no_color);
     let coloured = |s: &String| {
         s.split(';').any(|p| {
@@ -102,13 +102,13 @@ fn an_unknown_theme_is_refused_and_says_what_there_is() {
     let wanted =
         "HEIRLOOM_THEME: expected one of auto, dark, light, contrast, terminal, got \"solarized\"";
     assert!(err.contains(wanted), "{err}");
-    // Empty is as good as not set.
+    // An empty variable counts as not set.
     let mut command = place.heirloom(&["ls"]);
     let output = command.env("HEIRLOOM_THEME", "").output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A picture of a light theme is one of a light terminal.
+/// The picture of a light theme has a light background.
 #[test]
 fn a_picture_has_the_background_of_its_theme() {
     let place = place();

@@ -1,5 +1,5 @@
-//! `--device` takes what there is, and reports why a GPU that was asked for cannot be had. Where no driver is
-//! installed, a library of the same interface (`fixtures/driver.c`) answers in its place.
+//! `--device` chooses an available device, and reports why a requested GPU cannot be used. On a machine without a driver, a
+//! library with the same interface (`fixtures/driver.c`) takes its place.
 
 mod common;
 
@@ -99,7 +99,7 @@ fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
 #[test]
 fn no_driver_is_told_of() {
     let place = Place::new();
-    // A library of that name that is none: what another architecture's driver looks like.
+    // A file of that name that cannot be loaded, like a driver for another architecture.
     std::fs::write(place.path().join("libcuda.so.1"), "no library").unwrap();
     let out = place
         .heirloom(&["train", "mini.toml", "--device", "cuda"])
@@ -132,7 +132,7 @@ fn the_cpu_needs_no_driver() {
     assert!(err.contains("use auto, cpu, cuda or cuda:N"), "{err}");
 }
 
-/// Other commands take the same word, and print the same.
+/// Other commands have the same option, and print the same message.
 #[test]
 fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
     let place = Place::new();

@@ -57,7 +57,7 @@ fn the_config_page_has_every_key() {
     same("docs/config.md", &(page.trim_end().to_string() + "\n"));
 }
 
-/// The journal of a GPU's run is kept with the documents, which quote the program's table of it.
+/// The documents quote the program's table of a GPU's run, whose journal is kept with them.
 #[test]
 fn the_results_are_those_of_the_run() {
     let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runs");
@@ -76,7 +76,7 @@ fn the_results_are_those_of_the_run() {
     assert!(text.contains(&table.join("\n")), "{}", table.join("\n"));
 }
 
-/// Every page of Markdown that users read.
+/// Returns every page of Markdown for users.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
@@ -88,7 +88,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// `scripts/run_docs.sh` runs or counts every block of shell by its tag.
+/// `scripts/run_docs.sh` runs or counts every block of shell commands by its tag.
 #[test]
 fn every_block_of_shell_has_a_tag() {
     let mut blocks = 0;
@@ -110,7 +110,7 @@ fn every_block_of_shell_has_a_tag() {
     assert!(blocks > 20, "{blocks}");
 }
 
-/// The anchor of a heading, as GitHub makes it.
+/// Returns GitHub's anchor of a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words

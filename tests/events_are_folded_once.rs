@@ -1,5 +1,5 @@
-//! A process that trains folds each of its events once, whatever shows them: the dashboard, the control socket, the printer
-//! and the keeper of `series.bin` read one state.
+//! A training process folds each of its events once: the dashboard, the control socket, the printer and the keeper of `series.bin`
+//! share one state.
 
 mod common;
 
@@ -7,9 +7,9 @@ use common::Place;
 use common::pty::Pty;
 use heirloom::run::series::file;
 
-/// Makes the process print at its end how many events it has taken in and how often it has folded one.
+/// Makes the process print the numbers of its events and of its folds at its end.
 const COUNT: (&str, &str) = ("HEIRLOOM_FAULT", "count-folds:0");
-/// Long enough that `series.bin` is worth writing.
+/// Long enough that `series.bin` is written.
 const STEPS: [&str; 4] = [
     "--set",
     "reference.train.steps=1500",
@@ -17,7 +17,7 @@ const STEPS: [&str; 4] = [
     "policy.mode=auto",
 ];
 
-/// The two numbers in a line such as `folded 812 events, 812 times`.
+/// Returns the two numbers in a line such as `folded 812 events, 812 times`.
 #[track_caller]
 fn counts(text: &str) -> (u64, u64) {
     let line = text.lines().find_map(|line| {
@@ -34,7 +34,7 @@ fn check_that_each_was_folded_once(place: &Place, text: &str) {
     let (events, times) = counts(text);
     assert_eq!(events, times);
     assert_eq!(events, place.events("mine").len() as u64);
-    // The whole run is in `series.bin`, without another fold of the journal.
+    // `series.bin` contains the complete run, without another fold of the journal.
     let journal = place.run_dir("mine").join("events.jsonl");
     let length = std::fs::metadata(journal).unwrap().len();
     assert_eq!(file::offset(&place.run_dir("mine")), Some(length));

@@ -1,5 +1,5 @@
-//! Every key of the table is pressed in its scope, in the real program at a terminal, and something must differ: what the
-//! row of the table says.
+//! Presses every key of the table in its scope, in the real program at a terminal, and checks for the difference that its row
+//! names.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Prompts ignore keys for 300 ms.
 const LOCK: Duration = Duration::from_millis(350);
 
-/// The bytes a terminal sends for a key of the table.
+/// Returns the bytes that a terminal sends for a key of the table.
 fn bytes(key: &str) -> String {
     let named = match key {
         "Space" => " ",
@@ -49,7 +49,7 @@ fn press(pty: &mut Pty, keys: &str) {
     }
 }
 
-/// Waits until the screen stands still.
+/// Waits until the screen does not change any more.
 fn settle(pty: &Pty) {
     let mut seen = pty.text();
     wait("a screen that stands still", || {
@@ -61,14 +61,14 @@ fn settle(pty: &Pty) {
     });
 }
 
-/// A place with the run of the fixture.
+/// Makes a place with the fixture's run.
 fn place() -> Place {
     let place = Place::new();
     let dir = place.run_dir(journal::NAME);
     std::fs::create_dir_all(&dir).unwrap();
     let journal = journal::journal(Moment::Deciding);
     let mut lines: Vec<String> = journal.lines().map(String::from).collect();
-    // Early on a dashboard was left: what has happened since can be shown.
+    // A dashboard was left early in the run, so that the events since then can be shown.
     let early = lines.len() / 10;
     let mut left: serde_json::Value = serde_json::from_str(&lines[early]).unwrap();
     left["kind"] = "log".into();
@@ -113,7 +113,8 @@ fn evaluate(place: &Place) {
     std::fs::write(path, journal).unwrap();
 }
 
-/// More runs than fit on a page, the older ones empty, and a config with more wrong in it than fits into the form.
+/// Makes more runs than fit on a page, the older ones empty, and a config with more errors than fit into the form. Returns the
+/// home screen.
 fn home(place: &Place) -> Pty {
     for n in 0..40 {
         let dir = place.run_dir(&format!("older-{n:02}"));
@@ -129,7 +130,7 @@ fn home(place: &Place) -> Pty {
     pty
 }
 
-/// The keys that open a scope on a screen that watches the fixture, one after the other.
+/// Returns the keys that open a scope, one after the other, on a screen that watches the fixture.
 fn way(scope: Scope) -> Vec<&'static str> {
     match scope {
         Scope::Layer("new run") => vec!["n"],
@@ -144,7 +145,7 @@ fn way(scope: Scope) -> Vec<&'static str> {
     }
 }
 
-/// What is shown of the fixture: replayed where the scope is a replay's.
+/// Shows the fixture: as a replay if the scope belongs to a replay, otherwise watched.
 fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
     if matches!(scope, Scope::View("home") | Scope::Layer("new run")) {
         return home(place);
@@ -204,8 +205,7 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
 
 fn check(place: &Place, binding: &Binding, keys: &str) {
     let what = format!("{keys} {}", binding.scope.title());
-    // Where there is room for both charts, none takes the other's place.
-    // Where everything is in sight, nothing scrolls.
+    // A small screen: on a large one both charts are shown at once, and nothing needs to scroll.
     let size = match (binding.command, binding.scope) {
         ("gap-chart", _) | (_, Scope::Layer("help" | "info") | Scope::View("eval")) => (80, 24),
         (_, Scope::Layer("since")) => (60, 15),
@@ -269,12 +269,12 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
 
 const ASK: [&str; 4] = ["--set", "policy.mode=ask", "--set", "control.random=false"];
 
-/// The screen of a trainer whose first round has a decision open.
+/// Returns the screen of a trainer whose first round has an open decision.
 fn trainer(place: &Place, name: &str, size: (u16, u16)) -> Pty {
     let args = ["train", "mini.toml", "--name", name];
     let more = ["--set", "control.reference_continued=false"];
     let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), size.0, size.1);
-    // Past its overrun it pauses, so that no newer evidence comes while keys are pressed.
+    // After its overrun the run pauses, so that no newer evidence comes while keys are pressed.
     pty.see("D to decide");
     pty
 }
@@ -328,7 +328,7 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
             .filter(|e| e["kind"] == kind)
             .count()
     };
-    // What the run itself changes is on every line but those of the prompt.
+    // The run changes every line except those of the prompt.
     let marked = |s: &str| -> Vec<String> {
         let lines = s
             .lines()
@@ -367,7 +367,7 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
         }
         Differs::Ends => {
             if binding.scope == Scope::Global {
-                // It only asks here, where a trainer would continue.
+                // The key only opens a question here, because the trainer would continue without the screen.
                 press(&mut pty, keys);
                 pty.see(" leave ");
             } else {

@@ -1,5 +1,5 @@
-//! Evidence: errors of windows that share no tokens, nothing decided on numbers that are not finite, and no figure older
-//! than it says.
+//! Tests evidence: standard errors are taken over windows without shared tokens, nothing is decided on values that are not finite,
+//! and the age of every figure is correct.
 
 mod common;
 
@@ -117,7 +117,7 @@ fn more_windows_of_the_same_text_do_not_make_the_error_smaller() {
     for error in &errors {
         assert!((0.75..1.33).contains(&(error / errors[0])), "{errors:?}");
     }
-    // The losses themselves: the windows asked for, the error of the blocks.
+    // `loss` has the same windows, and the error over the blocks.
     let loss = |windows: &str| -> Value {
         let args = [
             "loss",
@@ -152,7 +152,7 @@ fn a_run_with_overlapping_windows_keeps_them_and_takes_its_error_over_blocks() {
     let place = Place::new();
     let run = place.run_dir("old");
     copy(&fixture("runs/overlapping"), &run);
-    // What the version that began it comes to (tests/fixtures/runs/README.md).
+    // Results of the version that began the run (tests/fixtures/runs/README.md).
     let (val_loss, gap, as_if_independent) = (4.488194074598141, -0.1312387054786086, 0.0017735597);
     let said = "the 256 validation windows of 16 tokens overlap: errors are taken over the 69 disjoint blocks of the text; errors that this run journaled before are 1.9 times too small";
     let before = place.events("old").len();
@@ -185,7 +185,7 @@ fn a_run_with_overlapping_windows_keeps_them_and_takes_its_error_over_blocks() {
         out.contains("evaluated on 256 windows, errors over 69 blocks"),
         "{out}"
     );
-    // Another number of windows is refused, with the way out.
+    // Another number of windows is refused, with advice.
     copy(&fixture("runs/overlapping"), &place.run_dir("other"));
     let output = place.run(&["train", "--resume", "other", "--set", "eval.windows=16"]);
     let (_, err) = texts(&output);
@@ -292,7 +292,7 @@ fn an_evaluation_that_is_not_finite_is_no_match_and_no_reason_to_grow() {
             .contains("no decision was taken: insufficient data"),
         "{last}"
     );
-    // Where the cause is gone, the run continues.
+    // Without the fault, the run continues.
     place.expect(0, &["train", "--resume", "nan"]);
     assert_eq!(place.show("nan")["state"], "done");
 }
@@ -325,7 +325,7 @@ fn evidence_is_gathered_when_the_run_pauses_for_it_and_tells_its_age() {
             .expect(0, &["show", "aged"])
             .contains(&format!("decision   open, {aged}: "))
     );
-    // Asked for again, it is fresh.
+    // Evidence that is asked for again is fresh.
     place.ctl("aged", &["decide"]);
     let (_, status, _) = place.ctl("aged", &["status"]);
     assert!(
@@ -368,7 +368,7 @@ fn a_pause_past_the_overrun_limit_has_evidence_of_that_step_after_a_resume_too()
     assert_eq!(event["step"], 93);
     assert_eq!(decisions("limit"), [(80, 80), (93, 93)]);
     drop(trainer);
-    // Interrupted between decision and limit, it pauses with new evidence as well.
+    // A run that is interrupted between decision and limit also pauses with new evidence.
     let trainer = place.in_background("early", &ask[..2], "");
     place.wait_event("early", "the decision", |e| e["kind"] == "decision");
     place.ctl("early", &["quit"]);

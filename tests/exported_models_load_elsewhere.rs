@@ -1,7 +1,7 @@
-//! An exported model computes what the original computes, in files that others read: directories with the keys that
-//! transformers writes, GGUF files with the keys and tensors that llama.cpp's converter writes.
+//! An exported model computes the same as the original, in files that other programs read: directories with the keys that
+//! transformers writes, and GGUF files with the keys and tensors that llama.cpp's converter writes.
 //!
-//! The ignored tests ask the others themselves:
+//! The ignored tests run those programs:
 //!
 //!     HEIRLOOM_PYTHON=venv/bin/python cargo test --test exported_models_load_elsewhere -- --ignored transformers
 //!     HEIRLOOM_LLAMA_PYTHON=venv-llama/bin/python cargo test --test exported_models_load_elsewhere -- --ignored llama_cpp
@@ -25,7 +25,7 @@ use heirloom::tensors::{DType, Source, Spec, gguf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Token ids that every test model has.
+/// Token ids that lie in the vocabulary of every test model.
 const TOKENS: [u32; 24] = [
     5, 17, 3, 80, 41, 2, 2, 63, 77, 9, 12, 30, 31, 32, 8, 90, 1, 64, 50, 49, 48, 7, 6, 5,
 ];
@@ -36,7 +36,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// Byte-level BPE without merges: 96 characters and an end of text.
+/// Returns a byte-level BPE without merges: 96 characters and an end of text.
 fn tokenizer_json() -> Value {
     let letters = ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..);
     let vocab: serde_json::Map<String, Value> =
@@ -53,8 +53,8 @@ fn tokenizer_json() -> Value {
     })
 }
 
-/// A checkpoint as training leaves it: GPT-2 without biases, its vocabulary padded, its layers from elsewhere with
-/// attention scales of their own.
+/// Writes a checkpoint as training does: GPT-2 without biases, with a padded vocabulary, and layers from other places with their
+/// own attention scales.
 fn moved(dir: &Path) -> PathBuf {
     let sizes = Sizes {
         n_layer: 3,
@@ -70,7 +70,7 @@ fn moved(dir: &Path) -> PathBuf {
     write_checkpoint(&dir.join("moved"), config)
 }
 
-/// The same of a Llama with grouped queries.
+/// Writes such a checkpoint of a Llama with grouped queries.
 fn padded_llama(dir: &Path) -> PathBuf {
     let sizes = Sizes {
         n_layer: 2,
@@ -91,7 +91,7 @@ fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
     std::fs::create_dir(dir).unwrap();
     let model = Decoder::random(config, 7, &Device::Cpu).unwrap();
     for i in 0..model.params.len() {
-        // Larger than at the beginning of a training, so that every part shows in the logits.
+        // Larger than initial weights, so that every part affects the logits.
         let values: Vec<f32> = model
             .weights
             .read(i)
@@ -114,7 +114,7 @@ fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
     dir.into()
 }
 
-/// Logits of [`TOKENS`], a row for each.
+/// Returns the logits of [`TOKENS`], a row for each.
 fn logits(path: &Path) -> Vec<Vec<f32>> {
     let model = model::load(path, &Device::Cpu).unwrap();
     let ws = Workspace::new(&model.config, 1, TOKENS.len(), Mode::Forward, &Device::Cpu).unwrap();
@@ -125,7 +125,7 @@ fn logits(path: &Path) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// The largest difference over the ids that the second has.
+/// Returns the largest difference over the ids that `exported` has.
 fn difference(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
     assert_eq!(original.len(), exported.len());
     let rows = original.iter().zip(exported);
@@ -140,7 +140,7 @@ fn difference(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
     })
 }
 
-/// The same as a share of the largest logit.
+/// Returns the largest difference as a share of the largest logit.
 fn relative(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
     let all = original.iter().flatten();
     let largest = all.fold(0f32, |most, logit| most.max(logit.abs()));
@@ -183,7 +183,7 @@ fn names(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every fixture directory and the two checkpoints.
+/// Returns every fixture directory and the two checkpoints.
 fn models(tmp: &TempDir) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixtures().join("models")).unwrap();
     let mut all: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
@@ -213,7 +213,7 @@ fn a_directory_computes_what_its_original_computes() {
 
 #[test]
 fn config_json_has_transformers_own_keys_and_values() {
-    // Defaults of transformers, and what it writes from others.
+    // Keys with transformers' default values, and keys that it derives from others.
     let left_out = [
         "add_cross_attention",
         "initializer_range",
@@ -302,7 +302,7 @@ fn a_checkpoint_becomes_plain_and_the_card_says_how() {
     }
     let tokenizer = json_of(&to.join("tokenizer_config.json"));
     assert_eq!(tokenizer["eos_token"], "<|endoftext|>");
-    // What is exported is not a checkpoint of this program any more: nothing is cut off a second time.
+    // An export is not a checkpoint of this program, so padding is not removed a second time.
     let again = tmp.path().join("again");
     assert!(hugging_face(&to, &again).changes.is_empty());
 }
@@ -346,7 +346,7 @@ fn shards_and_short_types_read_back() {
     }
 }
 
-/// Models that have a GGUF form.
+/// Returns the models that can be written as GGUF.
 fn gguf_models(tmp: &TempDir) -> Vec<PathBuf> {
     let names = [
         "gpt2",
@@ -436,7 +436,7 @@ fn gguf_files_have_the_converters_keys_and_tensors() {
     }
 }
 
-/// Loss of a text under a model and its own tokenizer, in nats a token; the text's ids.
+/// Returns the loss of a text with a model and its own tokenizer, in nats per token, and the text's ids.
 fn text_loss(model: &Path, text: &str) -> (f64, Vec<u32>) {
     let ids = locate::tokenizer(model).unwrap().encode(text).unwrap();
     (loss_of(model, &ids), ids)
@@ -457,12 +457,13 @@ fn loss_of(path: &Path, ids: &[u32]) -> f64 {
     losses.sum::<f64>() / n as f64
 }
 
-/// A model directory with one of the tokenizers of `tests/fixtures/tokenizers`, `byte` or none; five rows more than ids.
+/// Makes a model directory with one of the tokenizers of `tests/fixtures/tokenizers`, `byte` or none. The model has five rows more
+/// than the tokenizer has ids.
 fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
     let json = match tokenizer {
         "none" => None,
         "byte" => Some(Tokenizer::byte().tokenizer_json().to_vec()),
-        // The name that a row behind the ids would have without its token.
+        // The name that a row after the ids gets without a token.
         "pad-names" => {
             let mut json = json_of(&fixtures().join("tokenizers/smollm-like.json"));
             let added = json["added_tokens"].as_array_mut().unwrap();
@@ -520,8 +521,8 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
     dir.into()
 }
 
-/// Every kind of tokenizer in every form and type: what is exported is read again, texts have the ids that they had, and
-/// the loss is the same; as rounded, that of the rounded weights.
+/// Exports every kind of tokenizer in every form and type and reads it back: texts have the same ids, and the loss is the same
+/// (with rounding, that of the rounded weights).
 #[test]
 fn what_is_exported_is_read_again_with_the_same_loss() {
     const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
@@ -605,7 +606,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
                     assert_eq!(greedy(&name, has_tokenizer), text, "{name}");
                     continue;
                 }
-                // Rounded, it is read as it was rounded: written out in full in the other form, nothing changes.
+                // A rounded export is read as it was rounded: writing it in f32 in the other form changes nothing.
                 let back = place.path().join(format!("{name}-back"));
                 let form = if tokenizer == "unigram" { form } else { other };
                 export(&to, form, DType::F32, &back).unwrap();
@@ -682,7 +683,7 @@ fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
     let documents = [&he[..], &[702, 702], &he, &[702]].concat();
     assert_eq!(ids[ids.len() - documents.len()..], documents);
 
-    // Generation ends with any of generation_config.json's ids, and with nothing else.
+    // Generation ends with any of the ids of generation_config.json, and only with these.
     let generate = |stops: Value| {
         put("generation_config.json", json!({"eos_token_id": stops}));
         let words = [
@@ -729,7 +730,7 @@ fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
     ];
     let without = place.expect(0, &loss);
     put("added_tokens.json", Value::Object(more));
-    // Tokens that a model has no rows for, such as padding, hinder nothing as long as no text has them.
+    // Tokens without a row in the model, such as padding, are accepted while they do not occur in a text.
     assert_eq!(place.expect(0, &loss), without);
     let generate = [
         "generate",
@@ -781,7 +782,7 @@ fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
     );
 }
 
-/// Qwen2's biases with Llama 3's scaling: llama.cpp's qwen2 has no place for the scaling, its llama has one for both.
+/// Qwen2's biases with Llama 3's scaling: llama.cpp's qwen2 architecture cannot hold the scaling, its llama can hold both.
 #[test]
 fn biases_and_llama3s_scaling_are_written_as_llama() {
     let tmp = tempfile::tempdir().unwrap();
@@ -816,8 +817,8 @@ struct AbsentBiases {
     mean_loss: f64,
 }
 
-/// The architecture alone describes how rows of queries and keys lie, and each bias may be absent; the losses are those
-/// of transformers with zeros there (tests/fixtures/make_absent_biases_fixture.py).
+/// The order of the rows of queries and keys depends only on the architecture, and each bias may be absent. The losses are those of
+/// transformers with zeros for the missing biases (tests/fixtures/make_absent_biases_fixture.py).
 #[test]
 fn biases_that_a_gguf_file_leaves_out_are_zero() {
     let tmp = tempfile::tempdir().unwrap();
@@ -845,7 +846,7 @@ fn biases_that_a_gguf_file_leaves_out_are_zero() {
         let file = std::fs::File::create(&path).unwrap();
         let fill = |spec: &Spec, out: &mut [f32]| source.read_into(&spec.name, out);
         gguf::save(&file, &path, &metadata, &specs, fill).unwrap();
-        // Read, and written again by this program as GGUF and as a directory.
+        // The file itself, and copies that this program writes as GGUF and as a directory.
         let mut all = vec![path.clone()];
         for (form, name) in [(Form::Gguf, "again.gguf"), (Form::HuggingFace, "again")] {
             let to = tmp.path().join(format!("{n}-{name}"));
@@ -995,7 +996,7 @@ fn a_run_is_exported_by_its_name() {
     }
     assert!(!card.contains(&*place.path().to_string_lossy()));
 
-    // The target is there.
+    // The target exists.
     let refused = export("first@reference", "model", &[]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(
@@ -1037,7 +1038,7 @@ fn a_run_is_exported_by_its_name() {
         said(&wrong)
     );
 
-    // One byte of the weights is wrong.
+    // Changes one byte of the weights.
     let weights = place
         .run_dir("first")
         .join("checkpoints/reference/model.safetensors");
@@ -1054,7 +1055,7 @@ fn a_run_is_exported_by_its_name() {
     assert!(!place.path().join("other").exists() && !place.path().join(".other.writing").exists());
 }
 
-/// What a script prints as JSON.
+/// Runs a script, and returns the JSON that it prints.
 fn python(variable: &str, script: &str, args: &[&str]) -> Value {
     let python = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} names a Python"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -1097,7 +1098,7 @@ fn transformers_computes_the_same() {
         println!("{name:24} {most:.1e}");
         assert!(most < 1e-4, "{name}: {most}");
     }
-    // A GGUF file's tokenizer becomes one that loads on its own, and so does a checkpoint's.
+    // The tokenizers of a GGUF file and of a checkpoint become tokenizers that load without the model.
     let to = tmp.path().join("from-gguf");
     hugging_face(&fixtures().join("gguf/llama3-rope.gguf"), &to);
     let recorded = json_of(&fixtures().join("gguf/tokenizers.json"));
@@ -1116,8 +1117,8 @@ fn transformers_computes_the_same() {
 #[ignore = "needs HEIRLOOM_PYTHON with torch, transformers and gguf"]
 fn transformers_reads_the_gguf_files() {
     let tmp = tempfile::tempdir().unwrap();
-    // llama.cpp reads these, transformers does not: without a tokenizer it takes GPT-2's vocabulary for a gpt2 file's, it
-    // passes over the biases of a llama file, and a llama file called mistral is of an architecture it does not know.
+    // llama.cpp reads these, transformers does not: it uses GPT-2's vocabulary for a gpt2 file without a tokenizer, it ignores
+    // the biases of a llama file, and it does not know the architecture of a llama file that is called mistral.
     let passed_over = ["gpt2", "gpt2-inverse-scale", "llama-bias", "mistral"];
     let mut models = gguf_models(&tmp);
     models.retain(|model| !passed_over.contains(&name_of(model).as_str()));
@@ -1146,7 +1147,7 @@ fn llama_cpp_computes_the_same() {
     for model in gguf_models(&tmp) {
         let name = name_of(&model);
         let original = logits(&model);
-        // llama.cpp looks GELU up in a table of 16 bits, and rounds what it multiplies with short weights.
+        // llama.cpp takes GELU from a table of 16 bits, and rounds activations that it multiplies with 16-bit weights.
         let gelu = name.starts_with("gpt2") || name == "moved";
         let f32_tolerance = if gelu { 4e-3 } else { 1e-5 };
         for (dtype, tolerance) in [

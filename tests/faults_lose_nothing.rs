@@ -1,5 +1,5 @@
-//! A full disk, a read-only file system, a deleted directory, a slow rename: training continues or reports why not, and
-//! nothing that was written is damaged.
+//! After a full disk, a read-only file system, a deleted directory or a slow rename, training continues or reports why it cannot, and
+//! written files are not damaged.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{Background, Place, is_alive, signal, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// A small file system of its own at `runs`.
+/// A separate small file system at `runs`.
 struct Small(PathBuf);
 
 impl Small {
@@ -82,7 +82,7 @@ const LONG: [&str; 6] = [
 fn a_full_disk_is_survived() {
     let place = Place::new();
     let small = Small::mount(&place, "size=90m");
-    // Without checkpoints in between, whose own warnings would follow the one that is waited for.
+    // Without other checkpoints, whose warnings would follow the awaited one.
     let settings = [&LONG[..4], &["--set", "checkpoint.every=0"]].concat();
     let run = in_background(&place, &settings, "");
     place.wait_event("mine", "a checkpoint of round 1", |e| {
@@ -122,7 +122,7 @@ fn a_full_disk_is_survived() {
     let (code, _) = ctl(&place, &["quit"]);
     assert_eq!(code, 0);
     wait("the end", || (!is_alive(run.0)).then_some(()));
-    // Every line that was owed has been written, in order; only metrics may be missing, and are counted.
+    // Every due line has been written, in order; only metrics may be missing, and they are counted.
     let text = std::fs::read_to_string(&journal).unwrap();
     let events: Vec<Value> = text
         .lines()
@@ -264,7 +264,7 @@ fn a_deleted_directory_is_made_anew() {
         (&events[0]["kind"], &events[0]["status"]),
         (&"run".into(), &"started".into())
     );
-    // A socket that lay in the directory is there again as well.
+    // A socket in the directory is also made again.
     wait("an answer", || {
         (ctl(&place, &["status"]).0 == 0).then_some(())
     });
@@ -277,7 +277,7 @@ fn a_deleted_directory_is_made_anew() {
     let (code, text) = ctl(&place, &["quit"]);
     assert_eq!(code, 0, "{text}");
     wait("the end", || (!is_alive(run.0)).then_some(()));
-    // The reference's checkpoint went with the directory: the round can be finished, the control cannot begin.
+    // The reference's checkpoint was deleted with the directory: the round can be finished, but the control cannot begin.
     let resumed = place.run(&["train", "--resume", "mine", "--set", "train.steps=20"]);
     let (_, err) = texts(&resumed);
     assert_eq!(resumed.status.code(), Some(1), "{err}");

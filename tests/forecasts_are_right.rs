@@ -1,5 +1,5 @@
-//! Forecasts are compared with what trainings came to: 12 small runs of ours (`tests/fixtures/runs/forecast`, made by
-//! `scripts/forecast_own_runs.sh` and `scripts/make_forecast_fixtures.py`) and, where HEIRLOOM_DATA has them, published logs.
+//! Compares forecasts with the results of trainings: 12 small runs (`tests/fixtures/runs/forecast`, made by
+//! `scripts/forecast_own_runs.sh` and `scripts/make_forecast_fixtures.py`) and, if HEIRLOOM_DATA has them, published logs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use heirloom::run::schedule::{Course, LearningRate};
 use heirloom::run::state::RunState;
 use heirloom::run::tail::{Tail, load};
 
-/// An evaluation of a round or a control, and what was expected of the phase's end then.
+/// An evaluation of a round or a control, and the forecast of the phase's end then.
 struct Row {
     is_round: bool,
     step: u64,
@@ -19,7 +19,7 @@ struct Row {
     expected: Option<Interval>,
     plateau: Plateau,
     last: f64,
-    /// By a line in ln(step) through the last six evaluations.
+    /// Extrapolation by a line in ln(step) through the last six evaluations.
     line: f64,
     truth: f64,
 }
@@ -45,7 +45,7 @@ fn by_line(points: &[(u64, f64)], to: u64) -> f64 {
     my + xy / xx * ((to as f64).ln() - mx)
 }
 
-/// Folds a run's journal and asks for a forecast after each evaluation.
+/// Folds a run's journal, and makes a forecast after each evaluation.
 fn rows_of(run: &Path) -> Vec<Row> {
     let mut state = RunState::default();
     let mut rows: Vec<(Phase, Row)> = Vec::new();
@@ -113,20 +113,20 @@ fn our_own_runs_come_to_what_was_expected() {
         let rows = rows.iter();
         rows.filter(move |r| 100 * r.step == percent * r.steps)
     };
-    // At 40 % every round has a forecast, with at most half of the error of either reading without one.
+    // At 40 % every round has a forecast, whose error is at most half of that of the last loss and of the line.
     let rounds = || at(40).filter(|r| r.is_round);
     let error = mean(rounds().map(|r| (r.expected.unwrap().value - r.truth).abs()));
     let stays = mean(rounds().map(|r| (r.last - r.truth).abs()));
     let line = mean(rounds().map(|r| (r.line - r.truth).abs()));
     assert!(error <= stays / 2.0, "{error} against {stays}");
     assert!(error <= line / 2.0, "{error} against {line}");
-    // A plateau is reported to be likely at no evaluation with more than 0.01 nats to come.
+    // A plateau must not be reported as likely while the loss will still fall by more than 0.01 nats.
     for row in &rows {
         let fall = row.last - row.truth;
         let is_kept = row.plateau != Plateau::Likely || fall <= forecast::PLATEAU;
         assert!(is_kept, "{fall} to come at step {}", row.step);
     }
-    // Intervals that should hold nine of ten hold three quarters or more.
+    // Intervals that should contain nine of ten results contain at least three quarters.
     let judged = || [40, 60, 80].into_iter().flat_map(at);
     let given = judged().filter_map(|r| Some((r.expected?, r.truth)));
     let kept: Vec<bool> = given.map(|(i, truth)| held(&i, truth)).collect();
@@ -158,7 +158,7 @@ fn a_loaded_run_has_what_was_folded() {
     }
 }
 
-/// A published pair: the reference's log and the smaller model's, whether that began with random weights, and the peak.
+/// A published pair: the reference's log, the smaller model's log, whether the smaller model began with random weights, and the peak.
 type Pair = (&'static str, &'static str, bool, f64);
 const PAIRS: [Pair; 7] = [
     (
@@ -208,7 +208,7 @@ const STEPS: u64 = 100_000;
 /// Single published evaluations scatter by 0.005 to 0.025 nats: a smaller final gap counts as a tie.
 const TIE: f64 = 0.006;
 
-/// A forecast of a published pair and what the gap came to.
+/// A forecast of a published pair, and the final gap.
 struct Published {
     is_cold: bool,
     gap: Interval,

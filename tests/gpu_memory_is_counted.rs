@@ -1,6 +1,6 @@
-//! A stand-in for a GPU's memory: the trainer's own code allocates what it would allocate there, in the GPU's formats, and an
-//! allocator adds up what is alive. Nothing is computed and nothing large is written, so that the machine needs no such
-//! memory.
+//! Counts a GPU's memory without a GPU: the trainer's own code makes the allocations that it would make there, in the GPU's formats,
+//! and an allocator adds up those that are alive. Nothing is computed and nothing large is written, so that the machine needs
+//! little memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,14 +46,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What the learner itself holds of a promise: a probe's buffers come with the first probe, cuBLASLt's with the library.
+/// Returns the part of the promised memory that the learner itself holds. A probe's buffers come with the first probe, and
+/// cuBLASLt's with the library.
 fn held(memory: &Memory) -> u64 {
     const LIBRARY: u64 = 32 << 20;
     memory.weights + memory.gradients + memory.moments + memory.workspace + memory.teacher - LIBRARY
 }
 
-/// A whole recipe of GPT-2 small as `configs/gpt2-books.toml` has it, in bf16 on a GPU: the check before it covers every
-/// change of phase. (Before, 27.0 GB were needed at the first inheritance where 14.9 had been checked.)
+/// The complete recipe of `configs/gpt2-books.toml` (GPT-2 small), in bf16 on a GPU: the check before the start must cover every
+/// change of phase.
 #[test]
 fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
     let sizes = Sizes {
@@ -76,7 +77,7 @@ fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
     let before = ALIVE.load(Ordering::SeqCst);
     let mut learner = Learner::new(reference.clone(), passes, 1 << 20, &Device::Cpu);
     let mut largest = 0;
-    // A loaded reference that is only measured, one that is trained, two rounds, the reference as a control.
+    // A loaded reference that is only measured, a reference that is trained, two rounds, and the reference as a control.
     for (shape, trained) in [
         (reference.clone(), false),
         (reference.clone(), true),

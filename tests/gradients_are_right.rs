@@ -1,18 +1,17 @@
-//! Every parameter's gradient agrees with candle's autograd and with finite differences, whatever parts a decoder is
-//! made of.
+//! Every parameter's gradient agrees with candle's autograd and with finite differences, for all parts of decoders.
 
 use candle_core::{DType, Device, Result};
 use heirloom::model::{Decoder, DecoderConfig, Mode, Workspace};
 use heirloom::ops::{self, Accumulation, Precision};
 use heirloom::selftest::{SelfTest, configs};
 
-/// One of the models that `heirloom selftest` checks.
+/// Returns one of the models that `heirloom selftest` checks.
 fn config(name: &str) -> DecoderConfig {
     let mut all = configs().into_iter();
     all.find(|(known, _)| *known == name).unwrap().1
 }
 
-/// A model whose norms and biases are not at their trivial start.
+/// Makes a model whose norms and biases are not ones and zeros.
 fn model(config: DecoderConfig) -> Result<Decoder> {
     let model = Decoder::random(config, 7, &Device::Cpu)?;
     for (i, p) in model.params.iter().enumerate() {
@@ -27,14 +26,14 @@ fn model(config: DecoderConfig) -> Result<Decoder> {
     Ok(model)
 }
 
-/// A repeatable number in (-1, 1).
+/// Returns a repeatable number in (-1, 1).
 fn noise(i: u64) -> f32 {
     let x = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     ((x >> 40) as f32) / (1u64 << 23) as f32 - 1.0
 }
 
-/// Two ragged windows: longer than one attention block, not a multiple of any vector length.
+/// Makes a workspace of two ragged windows: longer than one attention block, not a multiple of any vector length.
 fn workspace(config: &DecoderConfig, time: usize, mode: Mode) -> Result<Workspace> {
     computing(config, time, mode, Precision::F32)
 }
@@ -62,7 +61,7 @@ fn mean_loss(model: &Decoder, ws: &Workspace) -> Result<f64> {
     Ok(losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64)
 }
 
-/// The checks of `heirloom selftest`, in f32 and bf16: losses, gradients and steps of every model against candle's
+/// Runs the checks of `heirloom selftest`, in f32 and bf16: losses, gradients and steps of every model are compared with candle's
 /// autograd and candle-nn's AdamW in f64.
 #[test]
 fn gradients_and_steps_agree_with_candles_autograd() {
@@ -98,7 +97,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
     for (i, p) in model.params.iter().enumerate() {
         let start = model.weights.read(i)?;
         let grad = ops::read(&model.grads.views[i])?;
-        // Along the gradient's own direction the difference is as large as it can be.
+        // Along the gradient's direction, the difference is largest.
         let length = grad
             .iter()
             .map(|g| f64::from(*g).powi(2))
@@ -119,8 +118,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
         let slope = (4.0 * central(h / 2.0)? - central(h)?) / 3.0;
         model.weights.write(i, &start)?;
         assert!(
-            // A bias on keys shifts a row's scores alike: its gradient is next to nothing, f32's noise next to it is
-            // not.
+            // A bias on keys shifts all scores of a row equally, so its gradient is almost zero and f32's noise dominates.
             (slope - length).abs() < 5e-3 * length + 3e-6,
             "{what}, {}: slope {slope}, gradient's length {length}",
             p.name
@@ -129,7 +127,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
     Ok(())
 }
 
-/// Recomputed activations are the kept ones, and so are the gradients, bit for bit.
+/// Recomputed activations and their gradients equal the kept ones, bit for bit.
 #[test]
 fn recomputed_activations_give_the_same_gradients() -> Result<()> {
     for (what, config) in configs() {
@@ -160,7 +158,7 @@ fn accumulated_micro_batches_give_the_whole_batchs_gradient() -> Result<()> {
     Ok(())
 }
 
-/// The checks of `heirloom selftest`: losses, gradients and their norms of a batch in parts.
+/// Runs the checks of `heirloom selftest` on a batch in parts: losses, gradients and their norms.
 #[test]
 fn batches_in_parts_agree_with_whole_ones() {
     let mut failed = Vec::new();
@@ -175,7 +173,7 @@ fn batches_in_parts_agree_with_whole_ones() {
     assert_eq!(test.counts(), (checks, 0), "{}", failed.join("\n"));
 }
 
-/// A first pass that writes leaves what one leaves that adds to zeros, bit for bit except the sign of zeros.
+/// A first pass that writes gradients gives the same as one that adds to zeros, bit for bit except the sign of zeros.
 #[test]
 fn gradients_that_are_written_are_those_added_to_zeros() -> Result<()> {
     for (what, config) in configs() {

@@ -1,4 +1,4 @@
-//! A growth is complete or has not happened; a rollback brings a checkpoint back exactly; decisions can be repeated.
+//! A growth is either complete or has not happened; a rollback restores a checkpoint exactly; decisions can be repeated.
 
 mod common;
 
@@ -10,7 +10,7 @@ fn find<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
     events.iter().filter(|e| e["kind"] == kind).collect()
 }
 
-/// A growth into `round` fails as `fault` says, with nobody there: exit code 1, and the run as it was before.
+/// Checks that a growth that fails by `fault`, without an operator, ends with exit code 1 and leaves the run as it was before.
 fn a_growth_fails(place: &Place, fault: &str, wanted: &str) {
     let output = place
         .heirloom(&["train", "mini.toml", "--name", "mine"])
@@ -50,7 +50,7 @@ fn a_growth_fails(place: &Place, fault: &str, wanted: &str) {
     assert_eq!(place.show("mine")["state"], "failed");
 }
 
-/// Without the fault the run continues from there and ends like one that never failed.
+/// Checks that the run continues without the fault, and ends like a run that never failed.
 fn goes_on(place: &Place) {
     place.expect(0, &["train", "--resume", "mine"]);
     place.expect(0, &["train", "mini.toml", "--name", "whole"]);
@@ -91,7 +91,7 @@ fn a_grown_model_that_is_not_a_number_is_rolled_back() {
 #[test]
 fn a_growth_that_does_not_recover_is_rolled_back() {
     let place = Place::new();
-    // A round that learns much, and a restart that has one step to make up for it.
+    // A round that learns much, and a restart that has a single step to reach the same loss.
     let output = place.run(&[
         "train",
         "mini.toml",
@@ -116,7 +116,7 @@ fn a_growth_that_does_not_recover_is_rolled_back() {
         1,
         "it was complete, and undone"
     );
-    // With more patience the same growth stays.
+    // With more patience, the same growth is kept.
     place.expect(
         0,
         &["train", "--resume", "mine", "--set", "grow.recover_steps=0"],
@@ -156,7 +156,7 @@ fn an_operator_is_asked_anew_when_a_growth_fails() {
         screen.contains("PAUSED") && screen.contains("round 1 · 1 layer"),
         "{screen}"
     );
-    // The decision is open again: this time the model stays as it is.
+    // The decision is open again: this time the run stops.
     pty.press(":stop\r");
     pty.see("Stop growing?");
     std::thread::sleep(std::time::Duration::from_millis(400));
@@ -167,7 +167,7 @@ fn an_operator_is_asked_anew_when_a_growth_fails() {
     assert_eq!(place.show("mine")["rounds"].as_array().unwrap().len(), 1);
 }
 
-/// A rollback to any kind of checkpoint, and on from there, gives the bits of a run that was never disturbed.
+/// After a rollback to any kind of checkpoint, training gives bit for bit the results of a run without a rollback.
 #[test]
 fn a_rollback_is_exact() {
     let place = Place::new();
@@ -189,7 +189,7 @@ fn a_rollback_is_exact() {
     let mut args = vec!["train", "mini.toml", "--name", "mine"];
     args.extend(slow);
     let mut child = place.start(&args);
-    // Out of round 2, back into round 1: over a growth.
+    // From round 2 back into round 1, across a growth.
     place.wait_event("mine", "round 2", |e| {
         e["phase"] == "round-2" && e["kind"] == "train"
     });
@@ -238,7 +238,7 @@ fn a_rollback_is_exact() {
         (&whole["rounds"], &whole["controls"])
     );
 
-    // What was left is reported: where it led, and how good it was.
+    // The abandoned branch is reported with its last step and its best loss.
     let told = &mine["rollbacks"][0];
     assert_eq!(
         (&told["checkpoint"], &told["to_step"]),
@@ -263,7 +263,7 @@ fn a_rollback_is_exact() {
         "{text}"
     );
 
-    // What a killed process resumes is the new branch, not the abandoned one.
+    // After a kill, the new branch is resumed, not the abandoned one.
     let names: Vec<&str> = find(&events, "checkpoint")
         .iter()
         .map(|c| c["name"].as_str().unwrap())

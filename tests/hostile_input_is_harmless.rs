@@ -1,5 +1,4 @@
-//! A run directory that someone else has written: whatever is in it, the program reads on, in bounded memory, and what
-//! it prints draws nothing but what the program itself draws.
+//! The program reads hostile run directories in bounded memory, without failing, and prints no control sequences from them.
 
 mod common;
 
@@ -14,10 +13,10 @@ use serde_json::{Value, json};
 
 /// Most memory that the program may have used at once, in KiB.
 const MOST_KIB: u64 = 150 << 10;
-/// Part of every hostile text, and of nothing the program writes on its own.
+/// Part of every hostile text, which the program's own output never contains.
 const MARK: &str = "KILROY";
 
-/// A text that would clear the screen, paint a prompt, set the title, ring, reverse and hide.
+/// Returns a text that would clear the screen, draw a prompt, set the title, ring the bell, and reverse and hide text.
 fn drawing() -> String {
     format!(
         "\u{1b}[2J\u{1b}[10;1H\u{1b}[7m> grow by 2 (restart)\n\rEnter do it\u{1b}]0;{MARK}\u{7}\u{1b}]52;c;eA==\u{1b}\\\
@@ -25,7 +24,7 @@ fn drawing() -> String {
     )
 }
 
-/// Lines of a journal.
+/// Writes the lines of a journal.
 struct Journal {
     out: BufWriter<File>,
     seq: u64,
@@ -61,7 +60,7 @@ impl Journal {
         self.event(step, json!({"kind": "log", "message": message}));
     }
 
-    /// Names and messages that draw, numbers that no run has, lines that are none.
+    /// Writes names and messages with control sequences, impossible numbers, and lines that are not events.
     fn nasty(&mut self) {
         let text = drawing();
         let text = text.as_str();
@@ -119,7 +118,7 @@ impl Journal {
         self.raw(b"\0\0\0");
     }
 
-    /// A line of 60 MB: a longer one has the file given up (`run::tail`).
+    /// Writes a line of 60 MB. A longer one ends the reading of the file (`run::tail`).
     fn endless_line(&mut self) {
         let chunk = [b'x'; 1_000_000];
         for _ in 0..60 {
@@ -136,7 +135,7 @@ impl Journal {
     }
 }
 
-/// Nothing in plain output may reach a terminal as anything but text.
+/// Asserts that plain output contains only text.
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
     for (i, line) in text.lines().enumerate() {
@@ -147,14 +146,14 @@ fn assert_plain(what: &str, text: &str) {
     }
 }
 
-/// Peak memory of a process that still lives.
+/// Returns the peak memory of a live process.
 fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// What a finished process said, and its peak memory.
+/// The output of a finished process, and its peak memory.
 struct Said {
     code: i32,
     out: String,
@@ -193,7 +192,7 @@ fn said(place: &Place, args: &[&str]) -> Said {
     }
 }
 
-/// A run `hostile` that has ended, behind a line of 60 MB.
+/// Writes a run `hostile` that has ended, after a line of 60 MB.
 fn hostile(place: &Place) {
     let mut journal = Journal::create(&place.run_dir("hostile"));
     journal.nasty();
@@ -226,7 +225,7 @@ fn what_is_printed_of_a_hostile_run_is_text_in_bounded_memory() {
         assert_plain(&format!("{args:?}"), &said.out);
         assert_plain(&format!("{args:?}"), &said.err);
         assert!(said.peak_kib < MOST_KIB, "{args:?}: {} KiB", said.peak_kib);
-        // What came after the endless line has been read.
+        // The events after the long line have been read.
         assert!(said.out.contains("stopped"), "{args:?}: {}", said.out);
         match args {
             ["watch", .., "--json"] => {
@@ -255,7 +254,7 @@ fn a_name_draws_nothing_and_leads_nowhere() {
         journal.event(0, json!({"kind": "run", "status": "started"}));
     }
     std::os::unix::fs::symlink("../outside", runs.join("linked")).unwrap();
-    // A pipe would keep its reader waiting forever.
+    // A reader of a pipe would wait forever.
     std::fs::create_dir(runs.join("pipe")).unwrap();
     std::fs::write(runs.join("pipe/config.toml"), "").unwrap();
     nix::unistd::mkfifo(
@@ -293,7 +292,7 @@ fn a_name_draws_nothing_and_leads_nowhere() {
     let shown = said(&place, &["show", &evil, "--runs", "deep/runs"]);
     assert_eq!(shown.code, 0, "{}", shown.err);
     assert_plain("show", &shown.out);
-    // The command that it offers is safe to paste.
+    // The command in the message is safe to paste.
     let offered = shown
         .out
         .lines()
@@ -344,10 +343,10 @@ fn a_name_draws_nothing_and_leads_nowhere() {
     }
 }
 
-/// Everything the program may write to a terminal: text, sequences that place, style, show or hide, and switch modes, and titles.
+/// Asserts that a terminal gets only text, titles, and sequences that move the cursor, set styles, show or hide, and switch modes.
 #[track_caller]
 fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
-    // What the terminal itself adds at a line's end is not a drawing.
+    // The terminal itself adds these characters at the end of a line.
     let text = String::from_utf8_lossy(bytes).replace(['\r', '\n'], "");
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_control() || heirloom::text::is_invisible(c)) {
@@ -394,7 +393,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     let mut journal = Journal::create(&place.run_dir("hostile"));
     journal.nasty();
     journal.endless_line();
-    // A name and a phase may contain anything where names and phases stand; this only stands in its line.
+    // Names and phases appear in several places; this text may appear only in its own line.
     journal.log(55, &drawing().replace("grow by 2", "grow by 77"));
     drop(journal);
     let mut pty = Pty::start(&place, &["watch", "hostile"], 80, 24);
@@ -406,7 +405,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     let note = "  > grow by 77 (restart) Enter do it";
     assert!(rows[22].contains(note), "{screen}");
     assert_eq!(screen.matches("grow by 77").count(), 1, "{screen}");
-    // Below the panels a line of the program's own words, and three of the log.
+    // Below the panels come a line of the program and three lines of the log.
     assert!(rows[19].starts_with(" the latest evaluation "), "{screen}");
     for row in &rows[5..19] {
         assert!(

@@ -1,5 +1,5 @@
-//! Model files that are cut, damaged, hostile or of another kind: each is refused with a message that describes what is
-//! wrong and what to do, in bounded time and memory, and never with a panic.
+//! Model files that are truncated, damaged, hostile or of another kind are refused with a message that describes the error and a
+//! solution, in bounded time and memory, and never with a panic.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use heirloom::file::Dir;
 use heirloom::tensors::gguf::{self, Array, Value};
 use heirloom::tensors::{DType, Source, Spec, TensorError, save_safetensors};
 
-/// Opens and reads all there is. The message when that does not go well.
+/// Opens a file and reads all of it. Returns the message of an error.
 fn read_all(path: &Path) -> Result<(), String> {
     let said = |e: TensorError| {
         let told = e.to_string();
@@ -46,7 +46,7 @@ fn fill(_: &Spec, out: &mut [f32]) -> Result<(), TensorError> {
     Ok(())
 }
 
-/// A small file of each format, and where its data begin.
+/// Makes a small file of each format. Returns each with the offset of its data.
 fn small_files(dir: &Path) -> [(PathBuf, usize); 2] {
     save_safetensors(&Dir::open(dir).unwrap(), &specs(), 1 << 30, fill).unwrap();
     let safetensors = dir.join("model.safetensors");
@@ -79,7 +79,7 @@ fn a_file_that_is_cut_anywhere_is_refused_and_the_tensor_named() {
     for (path, data) in small_files(tmp.path()) {
         let whole = fs::read(&path).unwrap();
         assert_eq!(read_all(&path), Ok(()));
-        // The padding behind the last tensor is nobody's.
+        // The padding after the last tensor is not read, so a file may end within it.
         let needed = if path.extension().unwrap() == "gguf" {
             whole.len() - 20
         } else {
@@ -113,7 +113,7 @@ fn damaged_headers_are_refused_or_read_as_something_small() {
                 refused += usize::from(read_all(&path).is_err());
             }
         }
-        // Names and metadata may change unnoticed; what describes the data may not.
+        // Changes of names and metadata may go unnoticed; changes of the description of the data must not.
         assert!(refused > 2 * data, "{refused} of {}", 8 * data);
     }
 }
@@ -123,7 +123,7 @@ fn counts_are_not_believed() {
     let tmp = tempfile::tempdir().unwrap();
     let [_, (path, data)] = small_files(tmp.path());
     let whole = fs::read(&path).unwrap();
-    // Every eight bytes of the header in turn show something enormous, as a count, length, dimension or offset.
+    // Replaces every eight bytes of the header in turn by an enormous count, length, dimension or offset.
     for at in 4..data - 8 {
         for n in [u64::MAX, 1 << 62, 1 << 40, u64::from(u32::MAX)] {
             let mut bytes = whole.clone();
@@ -142,7 +142,7 @@ fn counts_are_not_believed() {
     }
 }
 
-/// A GGUF header of tensors without metadata, each by name, dimensions, type and offset, and bytes of data.
+/// Makes a GGUF file without metadata, with tensors given by name, dimensions, type and offset, and a number of bytes of data.
 fn gguf_of(tensors: &[(&[u8], &[u64], u32, u64)], data: usize) -> Vec<u8> {
     let mut out = b"GGUF\x03\0\0\0".to_vec();
     out.extend((tensors.len() as u64).to_le_bytes());

@@ -1,5 +1,4 @@
-//! The real program in a pseudo-terminal: an operator's keys decide, and whatever happens to the terminal, the training
-//! is not lost.
+//! Runs the real program in a pseudo-terminal: an operator decides by keys, and a lost terminal does not end the training.
 
 mod common;
 
@@ -13,7 +12,7 @@ use serde_json::Value;
 /// The miniature recipe with its decisions left to the operator.
 const ASK: [&str; 4] = ["--set", "policy.mode=ask", "--set", "control.random=false"];
 const NO_CONTROL: [&str; 2] = ["--set", "control.reference_continued=false"];
-/// A round that does not end while a test looks at it.
+/// A round that does not end during a test.
 const LONG: [&str; 2] = ["--set", "train.steps=1000000"];
 /// Prompts ignore keys for 300 ms.
 const LOCK: Duration = Duration::from_millis(400);
@@ -24,7 +23,7 @@ fn start(place: &Place, settings: &[&[&str]]) -> Pty {
     Pty::start(place, &args, 80, 24)
 }
 
-/// Chooses what is marked, and confirms it.
+/// Chooses the selected entry, and confirms it.
 fn confirm(pty: &mut Pty) {
     pty.press("\r");
     pty.see("Esc cancel");
@@ -32,7 +31,7 @@ fn confirm(pty: &mut Pty) {
     pty.press("\r");
 }
 
-/// The same, under `auto`, with a panic at a place and step.
+/// Starts a run under `auto` with a fault at a place and step.
 fn faulty(place: &Place, fault: &str) -> Pty {
     let args = ["train", "mini.toml", "--name", "mine"];
     Pty::start_with(place, &args, 80, 24, &[("HEIRLOOM_FAULT", fault)])
@@ -45,7 +44,7 @@ fn open(pty: &mut Pty, key: &str, title: &str) {
     std::thread::sleep(LOCK);
 }
 
-/// The process that trains, as the lock names it.
+/// Returns the id of the training process from the lock.
 fn trainer(place: &Place) -> u32 {
     let lock = std::fs::read_to_string(place.run_dir("mine").join("lock")).unwrap();
     let holder: Value = serde_json::from_str(&lock).unwrap();
@@ -62,7 +61,7 @@ fn kinds(place: &Place, kind: &str) -> Vec<Value> {
 fn an_operator_grows_pauses_stops_and_leaves() {
     let place = Place::new();
     let mut pty = start(&place, &[&ASK, &NO_CONTROL]);
-    // Nobody answers within the overrun, so the run waits, with the evidence on screen.
+    // Without an answer within the overrun, the run waits, with the evidence on screen.
     let screen = pty.see("PAUSED");
     assert!(pty.is_full_screen());
     assert!(screen.contains("round 1 · 1 layer"), "{screen}");
@@ -89,7 +88,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     std::thread::sleep(LOCK);
     pty.press("\r");
     pty.see("round 2 · 2 layers");
-    // At the right edge of the chart the mark has no room for its words.
+    // Waits until the mark has left the right edge of the chart, where its text does not fit.
     pty.see("^grow 1→2");
 
     pty.see("PAUSED");
@@ -144,7 +143,7 @@ fn pause_holds_the_training_and_resume_lets_it_go_on() {
     pty.press("p");
     pty.see("TRAIN");
     wait("more steps", || (steps() != before).then_some(()));
-    // Every size is drawn, and none ends the run.
+    // Every size can be drawn, and resizing does not end the run.
     for (columns, rows) in [(1, 1), (40, 12), (200, 60), (80, 24)] {
         pty.resize(columns, rows);
         std::thread::sleep(Duration::from_millis(200));
@@ -189,14 +188,14 @@ fn a_lost_terminal_does_not_end_the_training() {
     goes_on_alone(&place);
 }
 
-/// Training without a dashboard can be watched, stopped by a signal and resumed.
+/// Checks that a training without a dashboard can be watched, stopped by a signal and resumed.
 fn goes_on_alone(place: &Place) {
     let pid = trainer(place);
     let step = || place.events("mine").last().unwrap()["step"].as_u64();
     let before = step();
     wait("more steps", || (step() > before).then_some(()));
     assert!(is_alive(pid));
-    // On two threads at most: nothing spins on the terminal that is gone.
+    // The threads must not spin on the lost terminal.
     let busy = spinning(pid);
     assert!(!busy.contains(&"heirloom".to_string()), "{busy:?}");
 
@@ -228,7 +227,7 @@ fn goes_on_alone(place: &Place) {
     assert_eq!(place.show("mine")["state"], "done");
 }
 
-/// Names of the threads that used more than half a core for a while.
+/// Returns the names of the threads that used more than half a core during a measurement.
 fn spinning(pid: u32) -> Vec<String> {
     let ticks = || -> Vec<(String, u64)> {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -284,7 +283,7 @@ fn a_run_is_watched_from_its_empty_directory_on() {
     assert_eq!(watch.exit_code(), 0);
 }
 
-/// Emacs' shell and the like have no screen to draw on: lines it is.
+/// A terminal without cursor movement, such as Emacs' shell, gets plain lines.
 #[test]
 fn a_terminal_that_cannot_draw_gets_plain_lines() {
     for term in ["dumb", "vt100"] {
@@ -302,7 +301,7 @@ fn a_terminal_that_cannot_draw_gets_plain_lines() {
 fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
     let place = Place::new();
     let mut pty = faulty(&place, "trainer:30");
-    // The status stands above it, and a frame can be read in parts.
+    // The status stands above the message, and a frame may arrive in parts.
     let screen = pty.see("the trainer panicked");
     assert!(pty.is_full_screen());
     assert!(screen.contains("FAILED"), "{screen}");
@@ -316,7 +315,7 @@ fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
         message.contains("its last good checkpoint is b0-"),
         "{message}"
     );
-    // Nothing but the steps since the last checkpoint is lost.
+    // Only the steps since the last checkpoint are lost.
     place.expect(0, &["train", "--resume", "mine"]);
     assert_eq!(place.show("mine")["state"], "done");
 }
@@ -353,8 +352,8 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     let place = Place::new();
     let mut pty = start(&place, &[&ASK, &LONG]);
     pty.see("round 1");
-    // A run killed before the round's first checkpoint is resumed at the reference's end, and the chart's mark of the
-    // round then stands over that of the resume.
+    // A run that is killed before the round's first checkpoint is resumed at the reference's end, and the mark of the round then
+    // hides the mark of the resume.
     place.wait_event("mine", "a checkpoint of the round", |e| {
         e["kind"] == "checkpoint" && e["name"].as_str().is_some_and(|n| n.ends_with("-round-1"))
     });
@@ -364,12 +363,12 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     let written = pty.written();
     assert!(written.windows(7).any(|w| w == b"\x1b[23;2t"), "its title");
     assert_eq!(place.show("mine")["state"], "interrupted");
-    // Resumed, the screen knows what came before.
+    // After a resume, the screen knows the past of the run.
     let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);
     pty.see_that("the reference's loss", |s| {
         s.contains("ref 4L") && s.contains("gap") && s.contains("round 1")
     });
-    // The caret tells the chart's mark from the event below it.
+    // The caret distinguishes the chart's mark from the event in the list below.
     pty.see("^resumed");
     open(&mut pty, "q", "leave");
     pty.press("j\r");
@@ -387,7 +386,7 @@ fn keys_that_mean_nothing_hold_nothing_up() {
         let seen = pty.text();
         pty.see_that("the screen going on", |s| s != seen);
     }
-    // What was half a sequence ends with the next key.
+    // The next key completes the half sequence.
     pty.press("E");
     std::thread::sleep(Duration::from_millis(200));
     pty.press("?");

@@ -1,5 +1,5 @@
-//! CUDA kernels, compiled for the CPU with a fiber for each of the GPU's threads (`fixtures/cuda`, `scripts/cuda/emulate`), compute
-//! what their definitions say. That shows their indices, their masks and missing barriers; not what a GPU's own instructions do.
+//! Runs CUDA kernels on the CPU, with a fiber for each thread of the GPU (`fixtures/cuda`, `scripts/cuda/emulate`), and compares
+//! their results with their definitions. This tests indices, masks and barriers, but not the GPU's own instructions.
 
 use std::path::Path;
 use std::process::Command;

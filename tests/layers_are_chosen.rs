@@ -21,7 +21,7 @@ fn model(name: &str) -> String {
         .to_string()
 }
 
-/// Measures of a model by transformers and numpy, and their windows, from `make_layer_choice_fixture.py`.
+/// Returns the measures of a model by transformers and numpy, and their windows, from `make_layer_choice_fixture.py`.
 fn fixture(place: &Place, name: &str) -> (Value, Vec<String>) {
     let text = std::fs::read_to_string(fixtures().join("layer_choice.json")).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
@@ -223,7 +223,7 @@ fn a_run_measures_its_reference_and_grows_by_copies() {
     let benchmark = show["reference"]["val_loss"].as_f64().unwrap();
     assert!((whole - benchmark).abs() < 1e-6, "{whole}, {benchmark}");
     assert_eq!(&show["layers_chosen_by"], measured);
-    // The remaining model starts at the loss that was measured last.
+    // The remaining model starts at the last measured loss.
     let first = events
         .iter()
         .find(|e| e["kind"] == "eval" && e["phase"] == "round-1")

@@ -1,4 +1,4 @@
-//! Long journals open fast and in bounded memory, through `series.bin`, and say the same without it.
+//! Long journals open fast and in bounded memory with `series.bin`, and show the same without it.
 //!
 //! The measurement of a million steps and of two hundred runs takes a minute and some space under the temporary
 //! directory:
@@ -17,14 +17,14 @@ use common::pty::Pty;
 use heirloom::run::state::RunState;
 use heirloom::run::tail::Tail;
 
-/// Budgets of a run of a million steps and fifty series: how soon all of it is on screen, and the memory for it, in MiB.
+/// Budgets of a run of a million steps and fifty series: the time until all of it is on screen, and the memory in MiB.
 const OPENED: Duration = Duration::from_secs(1);
 const MEMORY: u64 = 64;
 
-/// Layers of the run that is probed; with its eight other curves, over fifty series.
+/// Layers of the probed run, which with its eight other curves has over fifty series.
 const LAYERS: usize = 22;
 
-/// What a journal holds.
+/// Numbers of events of a journal, by kind.
 struct Counts {
     train: u64,
     evals: u64,
@@ -90,7 +90,7 @@ fn write_journal(path: &Path, counts: &Counts) {
     }
 }
 
-/// A place with one such run in it.
+/// Makes a place with such a run.
 fn place_with(name: &str, counts: &Counts) -> Place {
     let place = Place::new();
     fs::create_dir_all(place.run_dir(name)).unwrap();
@@ -125,7 +125,7 @@ fn a_run_is_told_alike_with_and_without_series_bin() {
     assert!(first.contains("\"step\": 8000"), "{first}");
 }
 
-/// Runs the program and tells how long it took and the most memory it had, in MiB.
+/// Runs the program. Returns its running time and its peak memory in MiB.
 #[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn measured(place: &Place, args: &[&str]) -> (Duration, u64) {
     let mut command: Command = place.heirloom(args);
@@ -144,7 +144,7 @@ fn measured(place: &Place, args: &[&str]) -> (Duration, u64) {
     (took, usage.ru_maxrss.cast_unsigned() / 1024)
 }
 
-/// The most memory a process has had so far, in MiB.
+/// Returns the peak memory of a process so far, in MiB.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();

@@ -1,5 +1,5 @@
-//! One SIGINT or SIGTERM ends every command at once, during work of a foreign tokenizer that never ends,
-//! reading, fetching, measuring. Commands that keep what they have done end with 75, the others by the signal itself.
+//! A single SIGINT or SIGTERM ends every command at once: in a foreign tokenizer that never ends, and while reading, fetching or
+//! measuring. Commands that save their progress end with code 75, the others by the signal itself.
 
 mod common;
 
@@ -14,11 +14,11 @@ use common::Place;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long a command works before it is interrupted, and how long it may take to end; a loaded machine included.
+/// Time for which a command works before it is interrupted, and most time that it may take to end, on a busy machine.
 const WORKS: Duration = Duration::from_millis(700);
 const ENDS: Duration = Duration::from_millis(1500);
 
-/// How a command ends.
+/// The way in which a command ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     /// With this exit code.
@@ -27,8 +27,8 @@ enum End {
     Signal,
 }
 
-/// Lets the signals end what this process starts, even where it was itself started with SIGINT ignored (by a shell in the
-/// background).
+/// Resets the signals' handling, so that they end the processes that this one starts, even if it was itself started with SIGINT
+/// ignored (by a shell in the background).
 fn take_signals() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         // SAFETY: the default action runs no code of this process.
@@ -80,7 +80,7 @@ fn one_signal_ends_every_long_command() {
     common::put_tokenizers(place.path());
     let slow = "slow.json";
     fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
-    // More than one run of letters may be looked at, and no more than an argument can hold.
+    // Longer than the letters that a tokenizer may look at together, and short enough for an argument.
     let prompt = "a".repeat(125_000);
     let ids: Vec<u8> = (0..400_000u32)
         .flat_map(|i| [(i * 7 % 95) as u8, 0])
@@ -91,12 +91,12 @@ fn one_signal_ends_every_long_command() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded");
     let model = model.display().to_string();
     let big = fs::File::create(place.path().join("big.txt")).unwrap();
-    // Zeros are UTF-8.
+    // A sparse file of zeros is valid UTF-8.
     big.set_len(1 << 40).unwrap();
     let windows = ["--tokens", "ids.bin", "--window-length", "48", "--windows"];
     let set = ["--set", "data.train=slow.txt", "--set", &tokenizer];
     for (args, end) in [
-        // Keeps what it has done.
+        // This command saves its progress.
         (
             &[
                 "data",
@@ -170,7 +170,7 @@ fn one_signal_ends_every_long_command() {
 #[test]
 fn one_signal_ends_waiting_for_a_hub() {
     let place = Place::new();
-    // Takes connections and answers none.
+    // Accepts connections but never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     let home = place.path().join("hf").display().to_string();

@@ -1,4 +1,4 @@
-//! `heirloom loss` of a run and of its export are the same number: rows that only pad the vocabulary are left out of both.
+//! `heirloom loss` gives the same number for a run and for its export: both leave out rows that only pad the vocabulary.
 
 mod common;
 
@@ -129,7 +129,7 @@ fn a_run_and_its_exports_have_the_same_loss() {
                 );
                 cases += 1;
             }
-            // Evaluations inside the run are over all rows: the padding's share of the probability.
+            // Evaluations inside the run include the padding rows, which have a share of the probability.
             let show = place.show(&name);
             let inside = show["rounds"][0]["val_loss"].as_f64().unwrap();
             let share = inside - run["loss"].as_f64().unwrap();
@@ -142,8 +142,7 @@ fn a_run_and_its_exports_have_the_same_loss() {
     assert_eq!(cases, 12);
 }
 
-/// The fixture's model with its 96 rows padded to 128 as training here pads: the loss is the one that transformers
-/// computed with 96.
+/// Pads the 96 rows of the fixture's model to 128 as training does: the loss is that of transformers with 96 rows.
 #[test]
 fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
     let place = Place::new();
@@ -168,7 +167,7 @@ fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
         for i in 0..plain.params.len() {
             let values = plain.weights.read(i).unwrap();
             let mut all = padded.weights.read(i).unwrap();
-            // Rows that would be likely, were they ids.
+            // Makes the padding rows likely, so that they would change the loss.
             for row in &mut all {
                 *row *= 50.0;
             }
@@ -200,7 +199,7 @@ fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
             ];
             serde_json::from_str(&place.expect(0, &args)).unwrap()
         };
-        // Without a tokenizer nothing tells which rows are padding.
+        // Without a tokenizer, the padding rows cannot be recognised.
         let over_all = measure()["loss"].as_f64().unwrap();
         std::fs::write(dir.join("tokenizer.json"), tokenizer_json(96)).unwrap();
         let told = measure();
@@ -220,7 +219,7 @@ fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
     }
 }
 
-/// Byte-level BPE without merges.
+/// Returns a byte-level BPE without merges.
 fn tokenizer_json(ids: u32) -> String {
     let letters = ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..ids);
     let vocab: serde_json::Map<String, Value> =

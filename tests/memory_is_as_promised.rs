@@ -1,5 +1,5 @@
-//! What `--dry-run` says of every phase and transition is what the process reaches: its anonymous memory, sampled while the
-//! real program runs, lies within 15 % of the promise, above and below.
+//! The process reaches the memory that `--dry-run` promises for every phase and transition: its anonymous memory, sampled while the
+//! real program runs, lies within 15 % of the promise.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::Place;
 use heirloom::device::memory::anonymous_of;
 use serde_json::Value;
 
-/// The promise over what was reached, and the other way round.
+/// Largest ratio of promised to reached memory, and of reached to promised.
 const WITHIN: f64 = 1.15;
 
 /// The config of the preset `tiny` at 8 layers of width 256, with one step a phase.
@@ -29,7 +29,7 @@ const SMALL: &[&str] = &[
     "inherit.layers=4",
     "grow.step=2",
     "grow.max_layers=6",
-    // Worse than the reference by any measure, so that the model grows.
+    // Makes every model worse than the reference, so that it grows.
     "match.tolerance=-10",
 ];
 
@@ -38,7 +38,7 @@ fn args<'a>(first: &[&'a str], sets: &[&'a str]) -> Vec<&'a str> {
     first.iter().copied().chain(sets).collect()
 }
 
-/// Most anonymous memory in each stretch of a run, by the stretch's name.
+/// Samples the peak of anonymous memory in each stretch of a run.
 struct Watch {
     child: Child,
     peaks: Arc<Mutex<Vec<(String, u64)>>>,
@@ -77,7 +77,7 @@ impl Watch {
                 let stretch = sampled.lock().expect("no panic").len();
                 let now = anonymous_of(pid).unwrap_or(0);
                 let mut peaks = sampled.lock().expect("no panic");
-                // A sample that an event came between belongs to neither.
+                // A sample is dropped if an event came while it was taken.
                 if peaks.len() == stretch
                     && let Some((_, peak)) = peaks.last_mut()
                 {
@@ -95,7 +95,7 @@ impl Watch {
         }
     }
 
-    /// Waits for the end; the largest peak of each name, in the order of their first appearance.
+    /// Waits for the end. Returns the largest peak of each name, in the order of their first appearance.
     fn end(mut self, code: i32) -> Vec<(String, u64)> {
         let status = self.child.wait().expect("it was started");
         for thread in self.threads.drain(..) {
@@ -114,8 +114,8 @@ impl Watch {
     }
 }
 
-/// Names stretches after phases and the transitions between them. A transition lasts from the last checkpoint of a phase to
-/// the first step of the next one: the new model, its first evaluation and probe belong to it.
+/// Returns a function that names stretches after phases and the transitions between them. A transition lasts from the last
+/// checkpoint of a phase to the first step of the next one: the new model, its first evaluation and its probe belong to it.
 fn phases_and_transitions() -> impl FnMut(&Value) -> Option<String> + Send {
     let (mut phase, mut ended) = (String::new(), false);
     move |event| {
@@ -141,7 +141,7 @@ fn phases_and_transitions() -> impl FnMut(&Value) -> Option<String> + Send {
     }
 }
 
-/// The promises of a dry run: phases and transitions by name.
+/// Returns the promises of a dry run for phases and transitions, by name, and its JSON.
 fn promises(place: &Place, first: &[&str], sets: &[&str]) -> (Vec<(String, u64)>, Value) {
     let first = [first, &["--dry-run", "--json"]].concat();
     let out = place.expect(0, &args(&first, sets));
@@ -159,7 +159,7 @@ fn promises(place: &Place, first: &[&str], sets: &[&str]) -> (Vec<(String, u64)>
     (all, plan)
 }
 
-/// What is reached after a phase's end belongs to the transition that follows.
+/// Returns the peak of a phase or transition. Memory that is reached after a phase's end belongs to the transition that follows.
 fn reached(peaks: &[(String, u64)], name: &str) -> u64 {
     let after = name
         .split_once(" -> ")
@@ -196,8 +196,8 @@ fn whole_recipe(place: &Place, sets: &[&str]) -> Value {
     plan
 }
 
-/// The largest promise over what the largest phase needs alone in `bench train`, with the program and the copy of one
-/// checkpoint.
+/// Returns the ratio of the largest promise to the memory that the largest phase needs in `bench train`, with the program and the
+/// copy of a checkpoint.
 fn overhead(plan: &Value, bench_bytes: u64) -> f64 {
     let phases = plan["phases"].as_array().expect("a list").iter();
     let largest = phases.max_by_key(|p| p["memory_bytes"].as_u64());
@@ -207,7 +207,7 @@ fn overhead(plan: &Value, bench_bytes: u64) -> f64 {
     plan["memory_bytes"].as_u64().expect("a number") as f64 / alone as f64
 }
 
-/// Bytes that `bench train` needs for the reference of the config.
+/// Returns the bytes that `bench train` needs for the config's reference.
 fn bench_bytes(sizes: heirloom::model::Sizes, batch: usize, time: usize) -> u64 {
     use heirloom::model::{DecoderConfig, Format, Mode, memory_bytes};
     let config = DecoderConfig::gpt2(sizes, true);
@@ -229,7 +229,7 @@ fn a_recipe_with_restarts_reaches_what_was_promised() {
     let overhead = overhead(&plan, bench_bytes(sizes, 64, 128));
     println!("largest promise: {overhead:.3} of the largest phase alone and a checkpoint's copy");
     assert!(overhead <= 1.10);
-    // The same number everywhere.
+    // All outputs have the same number.
     let text = place.expect(0, &args(&["train", "tiny", "--dry-run"], &sets));
     let largest = plan["memory_bytes"].as_u64().expect("a number");
     let words = format!("at most {}", heirloom::run::table::bytes(largest));
@@ -265,7 +265,7 @@ fn a_recipe_that_does_not_fit_is_refused() {
     assert!(!place.run_dir("mine").exists(), "no run is left behind");
 }
 
-/// S of docs/performance.md.
+/// Measures shape S of docs/performance.md.
 #[test]
 #[ignore = "takes minutes: cargo test --release --test memory_is_as_promised -- --ignored --nocapture"]
 fn a_recipe_at_s_reaches_what_was_promised() {
@@ -326,7 +326,7 @@ fn growth_that_keeps_rollback_and_resume_reach_what_was_promised() {
     let first = ["train", "tiny", "--json", "--name", "mine"];
     let mut name = phases_and_transitions();
     let watch = Watch::start(&place, &args(&first, &sets), move |event| {
-        // The rollback ends the test, so that the steps after it belong to the same stretch.
+        // The rollback ends the test, so the steps after it belong to the same stretch.
         let rollback = event["kind"] == "rollback" || event["branch"] == 1;
         match rollback {
             true => Some("rollback".into()),
@@ -352,7 +352,7 @@ fn growth_that_keeps_rollback_and_resume_reach_what_was_promised() {
     });
     terminate(pid);
     let peaks = watch.end(75);
-    // A transition needs what the larger of its phases needs, whatever its direction.
+    // A transition needs the memory of the larger of its phases, in either direction.
     let transition = promise("round-1 -> round-2").1;
     compare(
         &[

@@ -1,5 +1,5 @@
-//! `heirloom eval` scores a task with one model, several, or all results of a run; it is interrupted anywhere and
-//! continued; what is wrong is named.
+//! `heirloom eval` scores a task with one model, several, or all results of a run. It can be interrupted anywhere and continued, and
+//! names errors.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn put_piqa(place: &Place, n: usize) {
         "open", "jar", "water", "bread", "the", "paint", "with", "lid", "knife", "slowly", "a",
         "hot",
     ];
-    // A linear congruential generator: the same questions every time.
+    // A linear congruential generator, so that the questions are always the same.
     let mut state = 7usize;
     let mut some = |most: usize| {
         let n = 1
@@ -78,7 +78,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The samples of a file, by model: whether each document is right.
+/// Returns whether each document of a model is correct, from a file of samples.
 fn right(path: &Path, model: &str) -> Vec<f64> {
     let rows = read(path);
     let rows = rows.lines().map(parsed).filter(|row| row["model"] == model);
@@ -133,7 +133,7 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
     assert_eq!(labels[0], "reference");
     let wanted: Vec<String> = (1..=rounds).map(|n| format!("round {n}")).collect();
     assert_eq!(labels[1..=rounds], wanted);
-    // The miniature keeps three checkpoints besides milestones, which both controls write many of.
+    // The miniature keeps three checkpoints in addition to milestones, and both controls write many.
     assert_eq!(*labels.last().unwrap(), "continued");
     let has_random = labels.contains(&"random");
     assert_eq!(
@@ -190,14 +190,14 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
     );
     assert!(!place.path().join("o.json.partial").exists());
 
-    // A name of the report means the same model again, alone.
+    // A model's name in the report can be used as an argument.
     let args = [&["eval", name(1)], &TASK[..], &["--limit", "10", "--json"]].concat();
     let alone = parsed(&place.expect(0, &args));
     assert_eq!(alone["results"], models[1]["results"]);
     assert_eq!(alone["truncated"], models[1]["truncated"]);
     // The miniature's context is 32 bytes.
     assert!(alone["truncated"]["piqa"].as_u64().unwrap() > 0, "{alone}");
-    // In 80 columns.
+    // The table has at most 80 columns.
     let args = [&["eval", "mini"], &TASK[..], &["--limit", "10"]].concat();
     let table = place.expect(0, &args);
     let wide: Vec<&str> = table.lines().filter(|l| l.chars().count() > 80).collect();
@@ -219,7 +219,7 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
     assert!(out.contains("paired differences to round 1"), "{out}");
 }
 
-/// Kills the program when its progress file has so many lines. Returns whether it was still at work.
+/// Kills the program when its progress file has `lines` lines. Returns whether it was still running.
 fn kill_at(place: &Place, mut child: Child, lines: usize) -> bool {
     let partial = place.path().join("o.json.partial");
     let begin = Instant::now();
@@ -248,7 +248,7 @@ fn ten_kills_at_random_documents_change_nothing() {
     put_piqa(&place, n);
     put_model(&place, "a", 1, 320);
     put_model(&place, "b", 2, 257);
-    // One or two documents in a pass.
+    // A pass has one or two documents.
     let common = [
         &["eval", "a", "b"],
         &TASK[..],
@@ -265,7 +265,7 @@ fn ten_kills_at_random_documents_change_nothing() {
     let mut state = std::process::id() as usize;
     let (mut kills, mut last) = (0, 1);
     while kills < 10 {
-        // A random document in the next eleventh of both models' documents.
+        // Kills at a random document in the next eleventh of both models' documents.
         let lines = last + 1 + next(&mut state) % (2 * n / 11);
         let killed = kill_at(&place, place.start(&parts), lines);
         assert!(killed, "it was done before {lines} lines");

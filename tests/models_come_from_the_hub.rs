@@ -1,8 +1,7 @@
-//! `hf:OWNER/NAME` is a model like any other: it is fetched once, kept in the hub's standard cache, and used from there
-//! when there is no network. What goes wrong on the way is reported in words and leaves nothing half under a file's
-//! name.
+//! `hf:OWNER/NAME` names a model of the hub: it is fetched once, kept in the hub's standard cache, and used from there without a
+//! network. Errors are reported in sentences, and never leave an incomplete file under its final name.
 //!
-//! The hub is a small server in the test, and so is whom it leads to.
+//! The hub, and the hosts that it redirects to, are small servers in the test.
 #![cfg(feature = "hub")]
 
 mod common;
@@ -19,14 +18,14 @@ use common::{Place, texts};
 use serde_json::json;
 
 const COMMIT: &str = "12fd25f77366fa6b3b4b768ec3050bf629380bac";
-/// The file that trouble is made with.
+/// The file whose transfer fails.
 const SHARD: &str = "model-00002-of-00003.safetensors";
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded")
 }
 
-/// What the server has and how it behaves.
+/// The files of the server, and its behaviour.
 #[derive(Clone)]
 struct Shelf {
     files: BTreeMap<String, Vec<u8>>,
@@ -34,22 +33,22 @@ struct Shelf {
     status: u16,
     /// Status of all answers for files, if not 206.
     file_status: u16,
-    /// Instead of the list of files.
+    /// Answer in place of the list of files.
     listing: Option<String>,
-    /// Instead of the file's ETag.
+    /// ETag in place of the file's own.
     etag: Option<String>,
     commit: String,
     /// Whether the connection breaks in the middle of [`SHARD`].
     breaks: bool,
-    /// Whether ranges are honoured when a file's rest is asked for.
+    /// Whether requests for the rest of a file are answered with that range.
     resumes: bool,
-    /// Where requests for files are led to: an address or a path that comes before theirs.
+    /// Target of redirections of requests for files: an address, or a path that is put before theirs.
     files_lead_to: Option<String>,
-    /// The same for requests about the repository.
+    /// Target of redirections of requests about the repository.
     list_leads_to: Option<String>,
-    /// How long [`SHARD`] is reported to be, if not as long as it is; 0: nothing is reported.
+    /// Reported length of [`SHARD`] in place of the real one; 0: no length is reported.
     announced: Option<u64>,
-    /// Whether [`SHARD`] comes without a length and never ends.
+    /// Whether [`SHARD`] is sent without a length and never ends.
     endless: bool,
 }
 
@@ -74,7 +73,7 @@ impl Shelf {
         }
     }
 
-    /// A whole model, and files that are not for heirloom.
+    /// Makes a complete model, and files that heirloom does not need.
     fn whole() -> Self {
         let mut shelf = Self::with(&[
             ("tokenizer.json", b"{}"),
@@ -97,7 +96,7 @@ impl Shelf {
 struct Server {
     address: String,
     shelf: Arc<Mutex<Shelf>>,
-    /// `PATH RANGE AUTHORIZATION` of each request.
+    /// Each request, as `PATH RANGE AUTHORIZATION`.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -114,14 +113,14 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 let shelf = shelf.lock().unwrap().clone();
                 let asked = Arc::clone(&asked);
-                // A client that has gone is not a matter of the server's.
+                // An error is ignored: the client may have disconnected.
                 std::thread::spawn(move || answer(&stream, &shelf, &asked));
             }
         });
         server
     }
 
-    /// Requests for files since the last look.
+    /// Returns the requests for files since the last call.
     fn files_asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.retain(|line| line.contains("/resolve/"));
@@ -228,7 +227,7 @@ fn answer(mut stream: &TcpStream, shelf: &Shelf, asked: &Mutex<Vec<String>>) -> 
     send(head, &body[..half])
 }
 
-/// `heirloom info NAME` with a home of its own, and a hub at this address.
+/// Runs `heirloom info NAME` with its own home directory, and a hub at this address.
 fn info_with(place: &Place, address: &str, name: &str, env: &[(&str, &str)]) -> Output {
     let mut command = place.heirloom(&["info", name]);
     for key in [
@@ -268,7 +267,7 @@ fn model_dir(place: &Place) -> PathBuf {
     place.path().join("hf/hub/models--x--y")
 }
 
-/// Names of the files under a directory, relative to it.
+/// Returns the names of the files under a directory, relative to it.
 fn tree(dir: &Path) -> Vec<String> {
     let pattern = format!("{}/**/*", dir.display());
     let all = glob::glob(&pattern)
@@ -307,7 +306,7 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
     assert_eq!((server.files_asked(), err.as_str()), (vec![], ""));
     assert_eq!(first, second.replace("hf:x/y@main", "hf:x/y"));
 
-    // A new commit with the same weights costs its links only.
+    // A new commit with the same weights adds only links.
     let next = "b".repeat(40);
     server.shelf.lock().unwrap().commit.clone_from(&next);
     succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
@@ -335,7 +334,7 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
         "{err}"
     );
 
-    // A copy that lacks a file is none.
+    // A copy that lacks a file is incomplete, and not used.
     fs::remove_file(model_dir(&place).join("snapshots").join(&next).join(SHARD)).unwrap();
     let offline = [("HF_HUB_OFFLINE", "1")];
     refuses(
@@ -504,7 +503,7 @@ fn the_token_comes_from_the_environment_or_the_login() {
         asked.len() > 1 && asked.iter().all(|l| l.ends_with("Bearer hf_set")),
         "{asked:?}"
     );
-    // Wherever the cache is, the login's token is at home.
+    // The login's token is read from the home directory, wherever the cache is.
     let elsewhere = place.path().join("elsewhere");
     let cache = [("HF_HUB_CACHE", elsewhere.to_str().unwrap())];
     succeeds(&info_with(&place, &server.address, "hf:x/y", &cache));
@@ -541,10 +540,10 @@ fn a_hostile_hub_writes_nowhere_else() {
             },
             shard,
         );
-        // What the index was is another file of the same commit.
+        // Within the same commit, the index has become another file.
         fs::remove_dir_all(model_dir(&place)).unwrap();
     }
-    // Names that lead elsewhere are not even asked for.
+    // Files whose names lead out of the directory are not requested.
     let mut shelf = Shelf::whole();
     shelf.files.insert(up.into(), b"evil".to_vec());
     shelf
@@ -578,7 +577,7 @@ fn the_token_goes_to_the_hub_and_to_nobody_it_leads_to() {
     for (files, list) in [(true, false), (false, true), (true, true)] {
         let other = Server::start(Shelf::whole());
         let port = other.address.rsplit(':').next().unwrap().to_string();
-        // Another host; and the same host with another port.
+        // A redirection to another host, and to the same host with another port.
         for address in [format!("http://localhost:{port}"), other.address.clone()] {
             let place = Place::new();
             let mut shelf = Shelf::whole();
@@ -598,7 +597,7 @@ fn the_token_goes_to_the_hub_and_to_nobody_it_leads_to() {
             );
         }
     }
-    // A path on the hub itself.
+    // A redirection to a path on the hub itself.
     let mut shelf = Shelf::whole();
     shelf.files_lead_to = Some("/moved".into());
     shelf.list_leads_to = Some("/moved".into());
@@ -648,7 +647,7 @@ fn secrets_are_in_no_message() {
         );
         assert!(!told.contains("hf_secret"), "{told}");
     }
-    // It leads to itself.
+    // A redirection to itself.
     server.shelf.lock().unwrap().list_leads_to = Some(String::new());
     refuses(
         &info_with(&place, &server.address, "hf:x/y", &env),

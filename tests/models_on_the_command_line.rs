@@ -1,4 +1,4 @@
-//! Models in commands: described, measured, continued, taken apart, trained on; of both families, by path and by run.
+//! Commands on models of both families, by path and by run: describing, measuring, generating, extracting layers, training.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// Runs the program, expects it to refuse, and to say all of `words`.
+/// Runs the program, and expects exit code 2 and all of `words` on stderr.
 #[track_caller]
 fn refused(place: &Place, args: &[&str], words: &[&str]) {
     let output = place.run(args);
@@ -31,7 +31,7 @@ fn refused(place: &Place, args: &[&str], words: &[&str]) {
     }
 }
 
-/// The fixture's two windows as a headerless file of u16 tokens, and their mean loss as transformers has it.
+/// Writes the fixture's two windows as a headerless file of u16 tokens. Returns its path, and transformers' mean loss of them.
 fn windows(place: &Place, model: &str) -> (String, f64) {
     let text = std::fs::read_to_string(fixture(&format!("models/{model}/expected.json"))).unwrap();
     let expected = json(&text);
@@ -72,7 +72,7 @@ fn a_models_parts_add_up() {
         text.contains("scales      of attention by layer: 1.000 0.500 0.333"),
         "{text}"
     );
-    // A window of a layer that slides is the context, and named.
+    // The window of a layer with sliding attention limits the context, which is reported.
     let slides = place.path().join("slides");
     let config = serde_json::json!({
         "model_type": "qwen2", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
@@ -89,7 +89,7 @@ fn a_models_parts_add_up() {
         &long,
         &["must be at most 8, is 32", "(sliding_window)"],
     );
-    // A config's reference, before it is trained.
+    // The reference of a config, before it is trained.
     let text = place.expect(0, &["info", "mini.toml"]);
     assert!(text.contains("4 layers, 2 heads of 16, width 32"), "{text}");
     refused(
@@ -237,14 +237,14 @@ fn layers_are_taken_as_asked() {
     assert!(table.contains("0           layer 2"), "{table}");
     let told = info("two");
     assert_eq!(told["n_layer"], 2);
-    // Each layer brings its own scale.
+    // Each layer keeps its own scale.
     let scales: Vec<f32> = serde_json::from_value(told["attention_scales"].clone()).unwrap();
     assert_eq!(scales, [1.0 / 3.0, 1.0]);
     take("range", &["--layers", "1..3"]);
     assert_eq!(info("range")["n_layer"], 2);
     take("half", &[]);
     assert_eq!(info("half")["n_layer"], 1);
-    // Each norm of a layer is a part, and both together are one as well.
+    // Each norm of a layer is a part, and both together are also a part.
     let dry = |what: &str| {
         let table = take("x", &["--dry-run", "--layers", "1", "--what", what]);
         let layer = table.lines().find(|l| l.contains("layer 0")).unwrap();
@@ -258,7 +258,7 @@ fn layers_are_taken_as_asked() {
     let both = dry("attention_norm,mlp_norm");
     assert_eq!(both, dry("norms"));
     assert_eq!(both[..2], ["attention", "mlp"]);
-    // All of them are the model itself, also when they come by way of a slices file.
+    // All layers together are the model itself, also through a slices file.
     let (tokens, want) = windows(&place, "gpt2-inverse-scale");
     let recipe = "slices:\n- sources: [{model: MODEL, layer_range: [0, 1]}]\n- sources: [{model: MODEL, layer_range: [1, 3]}]\nmerge_method: passthrough\n";
     std::fs::write(
@@ -289,7 +289,7 @@ fn layers_are_taken_as_asked() {
             "{out}"
         );
     }
-    // Nothing is written by a dry run, over something, or in vain.
+    // Nothing is written by a dry run, over existing files, or after an error.
     take("dry", &["--dry-run"]);
     assert!(!place.path().join("dry").exists());
     let base = ["inherit", "--from", &model, "--out"];
@@ -318,7 +318,7 @@ fn layers_are_taken_as_asked() {
     );
 }
 
-/// A directory with a model of `tests/fixtures/mergekit.json`, whose values `scripts/compare_with_mergekit.py` describes.
+/// Makes a directory with a model of `tests/fixtures/mergekit.json`; `scripts/compare_with_mergekit.py` defines its values.
 fn make_model(dir: &Path, config: &Value, number: i64, kind: &str) {
     std::fs::create_dir(dir).unwrap();
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
@@ -352,14 +352,14 @@ fn make_model(dir: &Path, config: &Value, number: i64, kind: &str) {
     std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
 }
 
-/// As zlib has it.
+/// Returns zlib's CRC-32.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
     let byte = |crc: u32, &byte: &u8| (0..8).fold(crc ^ u32::from(byte), step);
     !bytes.iter().fold(!0, byte)
 }
 
-/// A file's types, and the checksums of its tensors in the order of their names.
+/// Returns a file's types, and the checksums of its tensors in the order of their names.
 fn checksums(path: &Path) -> (Vec<String>, String) {
     let bytes = std::fs::read(path).unwrap();
     let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -397,7 +397,7 @@ fn add_tied_head(path: &Path) {
     std::fs::write(path, out).unwrap();
 }
 
-/// `scripts/compare_with_mergekit.py --write` has run mergekit on the same models.
+/// Compares with mergekit's results on the same models, from `scripts/compare_with_mergekit.py --write`.
 #[test]
 fn recipes_make_what_mergekit_makes_of_them() {
     let place = Place::new();
@@ -452,7 +452,7 @@ fn recipes_make_what_mergekit_makes_of_them() {
             _ => {}
         }
     }
-    // A head next to the embedding that it is tied to: of the last model it would be another one.
+    // A file may contain a head in addition to the embedding that it is tied to.
     let models = table["models"].as_object().unwrap();
     let is_tied = |model: &Value| {
         let config = &table["configs"][model[0].as_u64().unwrap() as usize];
@@ -528,7 +528,7 @@ fn a_llama_is_trained_inherited_from_and_inherited_again() {
         (&told["n_layer"], &told["n_kv_head"]),
         (&4.into(), &1.into())
     );
-    // A run's model as the reference of another, with the tokenizer that it brings and shorter windows.
+    // A run's model as the reference of another run, with its own tokenizer and shorter windows.
     let second = r#"
 [data]
 train = "builtin:tinyshakespeare"
@@ -569,7 +569,7 @@ reference_continued = false
     let shown = json(&place.expect(0, &["show", "second", "--json"]));
     assert_eq!(shown["reference"]["layers"], 4);
     assert_eq!(shown["rounds"][0]["layers"], 2);
-    // What is measured from outside is what the run measured: the same windows of the same text.
+    // `loss` on the same windows of the same text gives the loss that the run measured.
     let reference = shown["reference"]["val_loss"].as_f64().unwrap();
     let text: PathBuf = place.path().join("val.txt");
     let whole =
@@ -594,20 +594,20 @@ reference_continued = false
         "it is a reference's, as it was read"
     );
     assert!((told["loss"].as_f64().unwrap() - reference).abs() < 1e-6);
-    // Of the run that trained it, the rows that pad its vocabulary are left out.
+    // For the run that trained it, the rows that pad its vocabulary are left out.
     let told = measure("first@reference");
     assert_eq!(
         (&told["vocab"], &told["padding_rows"]),
         (&257.into(), &63.into())
     );
     assert!(told["loss"].as_f64().unwrap() < reference);
-    // By step: the reference's last, and round 1's.
+    // By step: the last ones of the reference and of round 1.
     for (name, layers) in [("first@60", 4), ("first@80", 1)] {
         let at_step = json(&place.expect(0, &["info", name, "--json"]));
         assert_eq!(at_step["n_layer"], layers);
     }
     refused(&place, &["info", "first@61"], &["no checkpoint 61"]);
-    // A run alone is its last round's end.
+    // A run without a checkpoint's name means its last round's end.
     let output = place.run(&["generate", "second", "--prompt", "ROMEO:", "-n", "5"]);
     let (_, err) = texts(&output);
     assert!(

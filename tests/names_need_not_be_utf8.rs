@@ -1,4 +1,4 @@
-//! Directories and files may have any bytes for names: every command finds them, and JSON says them exactly.
+//! Names of directories and files may contain any bytes: every command finds them, and JSON output represents them exactly.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn ok(place: &Place, args: &[&OsStr]) -> String {
     out
 }
 
-/// A run `good` and a copy of it whose name is not UTF-8.
+/// Makes a run `good` and a copy of it whose name is not UTF-8.
 fn copied(place: &Place) -> PathBuf {
     place.expect(
         0,
@@ -63,7 +63,7 @@ fn a_run_of_any_name_is_listed_and_opened() {
     let path = exact::to_path(listed["path"].as_str().unwrap()).into_owned();
     assert_eq!(place.path().join(path), bad);
     assert!(ok(&place, &[os(b"ls")]).contains(r"bad\xff"));
-    // By its bytes, by what --json printed, by its path.
+    // Names the run by its bytes, by the text that --json printed, and by its path.
     let path = bad.strip_prefix(place.path()).unwrap();
     for name in [
         os(b"bad\xff"),
@@ -164,7 +164,7 @@ fn a_run_below_any_path_is_trained_commanded_and_resumed() {
             os(b"train.steps=10"),
         ],
     );
-    // Its checkpoints are models like any other.
+    // Its checkpoints can be named as models.
     let text = dir.join("text_0.txt");
     let model = [mine.as_os_str().as_bytes(), b"@best"].concat();
     let json = ok(

@@ -1,9 +1,9 @@
-//! A GPU computes with heirloom's own kernels: candle's are compiled for one kind of card, by whatever compiler was there. So code
-//! that may run on a GPU calls no operation of candle's tensors that needs a kernel.
+//! A GPU computes with heirloom's own kernels: candle's are compiled for a single kind of card, by the compiler of the build machine.
+//! So code that may run on a GPU must not call an operation of candle's tensors that needs a kernel.
 
 use std::path::{Path, PathBuf};
 
-/// Operations that launch a kernel on a GPU, as they are called. Views, copies and zeros (a memset) do not.
+/// Calls of operations that launch a kernel on a GPU. Views, copies and zeros (a memset) do not.
 const KERNELS: [&str; 27] = [
     "Tensor::ones(",
     "Tensor::full(",
@@ -34,7 +34,7 @@ const KERNELS: [&str; 27] = [
     ".softmax(",
 ];
 
-/// What runs on the CPU alone: the oracle of the selftest, the CPU's ops, the pictures.
+/// Folders whose code runs only on the CPU: the oracle of the selftest, the CPU's ops, the demo.
 const ON_THE_CPU: [&str; 3] = ["src/selftest/oracle", "src/ops/cpu", "src/demo"];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

@@ -1,5 +1,5 @@
-//! A FIFO, a socket, a device or a directory in the place of any file that is read is refused at once, with a sentence:
-//! none of them ends, and some never begin. So is what git leaves of a large file that it has not fetched.
+//! A FIFO, a socket, a device or a directory in the place of a file to read is refused at once, with a sentence: reading it might
+//! never begin or never end. The pointer that git leaves for a large file that was not fetched is also refused.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Place, texts};
 
 const KINDS: [&str; 4] = ["fifo", "socket", "device", "directory"];
-/// All that a refusal may take; a loaded machine included.
+/// Longest time of a refusal, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Creates a FIFO, socket, device link or directory at `path`.
@@ -31,7 +31,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded")
 }
 
-/// A copy of a model, one file of which is something else.
+/// Makes a copy of a model in which one file is replaced.
 fn model(place: &Place, kind: &str, odd: &str) -> String {
     let dir = place.path().join("model");
     let _ = fs::remove_dir_all(&dir);
@@ -44,7 +44,7 @@ fn model(place: &Place, kind: &str, odd: &str) -> String {
     dir.display().to_string()
 }
 
-/// Runs the program and expects it to refuse; returns what it said.
+/// Runs the program, and expects a refusal within [`AT_ONCE`]. Returns its output.
 #[track_caller]
 fn refuses(place: &Place, what: &str, args: &[&str]) -> String {
     let mut command = place.heirloom(args);
@@ -99,14 +99,14 @@ fn texts_and_tokens_of_every_kind() {
             }
         }
         assert!(!place.path().join("runs").exists());
-        // A token file's sidecar.
+        // The description next to a token file.
         fs::write(place.path().join("b.bin"), [0; 4000]).unwrap();
         put(kind, &place.path().join("b.bin.json"));
         refuses(&place, kind, &["data", "info", "b.bin"]);
     }
 }
 
-/// Every command that reads texts or tokens, given the file of this name.
+/// Returns every command that reads texts or tokens, with this file.
 fn readers_of_texts(name: &str) -> Vec<Vec<String>> {
     let (train, val) = (format!("data.train={name}"), format!("data.val={name}"));
     let model = fixture().display().to_string();
@@ -131,7 +131,7 @@ fn readers_of_texts(name: &str) -> Vec<Vec<String>> {
     all.iter().map(words).collect()
 }
 
-/// What `git clone` leaves of a hub repository without git-lfs.
+/// The file that `git clone` leaves in place of a large file without git-lfs.
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
     oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 2147483648\n";
 const POINTS: &str = "it is a git-lfs pointer, not the file of 2,147,483,648 bytes that it stands for; fetch that with: git lfs pull";
@@ -160,7 +160,7 @@ fn git_lfs_pointers_in_the_place_of_any_file() {
         fs::write(place.path().join(name), POINTER).unwrap();
         for args in readers_of_texts(name) {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            // Tokens are not prepared, whatever the file holds.
+            // `prepare` does not read files of tokens.
             if !(args[1] == "prepare" && (name == "a.bin" || name == "a.npy")) {
                 refuses_pointer(name, &args);
             }
@@ -315,10 +315,10 @@ fn a_runs_journal_and_what_is_made_of_it() {
         ] {
             refuses(&place, kind, args);
         }
-        // The others are listed.
+        // The other runs are listed.
         let (out, err) = texts(&place.run(&["ls"]));
         assert!(out.is_empty() || !out.contains(" 0 "), "{out}\n{err}");
-        // A state that cannot be read is made again from the journal.
+        // A state that cannot be read is rebuilt from the journal.
         if kind == "directory" {
             fs::remove_dir(dir.join("events.jsonl")).unwrap();
         }

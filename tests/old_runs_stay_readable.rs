@@ -1,5 +1,5 @@
-//! Run directories of earlier versions (`tests/fixtures/runs/old`, made by `scripts/make_old_runs.py`) are shown, watched,
-//! replayed, and resumed to the losses of the version that began them.
+//! Run directories of earlier versions (`tests/fixtures/runs/old`, made by `scripts/make_old_runs.py`) can be shown, watched and
+//! replayed, and are resumed to the losses of the version that began them.
 
 mod common;
 

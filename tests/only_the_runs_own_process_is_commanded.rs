@@ -1,5 +1,5 @@
-//! A run directory from elsewhere may say anything about who works on it: `ctl` and `attach` send nothing to a process
-//! that is not the run's own.
+//! A foreign run directory may name any process as its trainer: `ctl` and `attach` send nothing to a process that does not train
+//! the run.
 
 mod common;
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 const LONG: [&str; 2] = ["--set", "reference.train.steps=1000000"];
 
-/// A run directory `foreign` that this process holds, as a trainer would.
+/// A run directory `foreign` that this process holds like a trainer.
 struct Foreign {
     dir: PathBuf,
     _held: [File; 2],
@@ -49,7 +49,7 @@ impl Foreign {
         Self { dir, _held: held }
     }
 
-    /// This process, in this boot, and the socket; with some fields as given.
+    /// Writes a lock with this process, this boot and the socket, and replaces the fields in `but`.
     fn lock(&self, socket: &Path, but: Value) {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let mut lock = json!({
@@ -67,7 +67,7 @@ impl Foreign {
         std::fs::write(self.dir.join("lock"), lock.to_string()).unwrap();
     }
 
-    /// What the run's own process would say.
+    /// Returns the greeting of the run's own process, with the fields in `but` replaced.
     fn hello(&self, but: Value) -> Value {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let mut hello = json!({
@@ -84,7 +84,7 @@ impl Foreign {
     }
 }
 
-/// A server that greets one client, and returns what that says and whether it got an answer to its command.
+/// Starts a server that greets one client and answers its command. The thread returns the client's messages.
 fn serve(socket: &Path, hello: &Value) -> JoinHandle<String> {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
@@ -110,7 +110,7 @@ fn a_lock_that_names_another_runs_socket_commands_nothing() {
     let mine = place.lock("mine");
     let foreign = Foreign::new(&place);
     let socket = PathBuf::from(mine["socket"].as_str().unwrap());
-    // Everything of the other run's lock, and what a forger could change of it.
+    // The lock of the other run, and variants that a forger could write.
     for but in [
         json!({"pid": mine["pid"], "pid_start": mine["pid_start"], "dir": mine["dir"]}),
         json!({"pid": mine["pid"], "pid_start": mine["pid_start"]}),
@@ -128,7 +128,7 @@ fn a_lock_that_names_another_runs_socket_commands_nothing() {
     }
     assert!(is_alive(run.0));
     assert!(place.events("mine").iter().all(|e| e["kind"] != "command"));
-    // The run itself is commanded as before, through a link as well.
+    // The run itself can still be commanded, also through a link.
     std::os::unix::fs::symlink("mine", place.run_dir("linked")).unwrap();
     assert_eq!(place.ctl("linked", &["status"]).0, 0);
     assert_eq!(place.ctl("mine", &["quit"]).0, 0);
@@ -157,7 +157,7 @@ fn what_answers_must_be_the_process_that_the_lock_names() {
         (json!({}), json!({"boot_id": "other"}), "another boot"),
         (json!({}), json!({"dir": other}), "another run's"),
         (json!({"dir": other}), json!({}), "another run's"),
-        // A trainer of an older program, which has this run's files open; and one that is not the lock's.
+        // A trainer of an older program that has this run's files open, and a process that the lock does not name.
         (
             json!({"dir": null, "pid_start": null}),
             json!({"dir": null, "pid_start": null, "boot_id": ""}),
@@ -222,7 +222,7 @@ fn an_address_that_is_not_a_socket_is_refused_at_once() {
     }
 }
 
-/// A server that takes no connections, as a stopped process or a hostile one: `ctl` does not wait forever.
+/// A server that does not accept connections, like a stopped process or a hostile one: `ctl` does not wait forever.
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let place = Place::new();
@@ -248,8 +248,7 @@ fn a_server_that_never_answers_is_given_up() {
     }
 }
 
-/// Calls of a dashboard's feed on a thread of their own, so that one that never returns fails the test instead of
-/// hanging it.
+/// Runs the calls of a dashboard's feed on a thread, so that a call that never returns fails the test instead of hanging it.
 struct Watched {
     work: Sender<Work>,
     done: Receiver<()>,
@@ -277,7 +276,7 @@ impl Watched {
         }
     }
 
-    /// Does something with the feed. A greeting may take 10 s, and so may a write without a limit of its own.
+    /// Calls a function with the feed, with a time limit below the 10 s that a greeting or a write may take.
     #[track_caller]
     fn with<T: Send + 'static>(
         &self,
@@ -365,7 +364,7 @@ fn a_server_that_reads_nothing_holds_up_no_key() {
         assert!(sent < 100_000, "no socket holds as much");
     };
     assert!(refused.contains("reads no commands"), "{refused}");
-    // What was sent before has no answer any more, and that is reported of each.
+    // Every command that was sent gets an answer that its result is unknown.
     let answers = desk.with(|feed, _| feed.answers());
     assert_eq!(answers.len(), sent);
     assert!(answers.iter().all(|a| !a.applied));
@@ -396,7 +395,7 @@ fn another_machines_clock_that_is_ahead_is_reported_with_the_way_out() {
             assert!(err.contains(part), "{args:?}: {err}");
         }
     }
-    // The way out works.
+    // The advice works.
     let command = {
         let (_, err) = texts(&place.run(&["train", "--resume", "far"]));
         err.rsplit_once("then remove ")
@@ -410,7 +409,7 @@ fn another_machines_clock_that_is_ahead_is_reported_with_the_way_out() {
     assert!(err.contains("run far is done"), "{err}");
 }
 
-/// Only root can listen as another user.
+/// A socket of another user is refused. Only root can listen as another user.
 #[test]
 #[ignore = "needs root, to listen as another user: cargo test -- --ignored _another_user"]
 fn a_server_of_another_user_is_refused() {
@@ -421,7 +420,7 @@ fn a_server_of_another_user_is_refused() {
     let socket = place.path().join("theirs");
     let bound = {
         let socket = socket.clone();
-        // Credentials belong to threads; the kernel notes those of the one that listens.
+        // Credentials belong to threads, and the kernel keeps those of the listening thread.
         std::thread::spawn(move || {
             // SAFETY: the raw system call changes this thread's user only.
             let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
@@ -431,7 +430,7 @@ fn a_server_of_another_user_is_refused() {
     };
     let listener = bound.join().unwrap();
     let hello = format!("{}\n", foreign.hello(json!({})));
-    // The file's owner is root's again: the kernel's word counts.
+    // The file belongs to root again: the credentials that the kernel reports decide.
     std::os::unix::fs::chown(&socket, Some(0), Some(0)).unwrap();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

@@ -48,7 +48,7 @@ fn the_optimizer_agrees() {
     check(9, |t| t.optimizer());
 }
 
-/// An op that is added is checked as well.
+/// A new op must also be checked.
 #[test]
 fn every_op_is_among_the_checks() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -59,7 +59,7 @@ fn every_op_is_among_the_checks() {
     let mut seen = 0;
     for file in std::fs::read_dir(src.join("ops")).unwrap() {
         let path = file.unwrap().path();
-        // What only moves values is compared with nothing.
+        // Functions that only move values are not compared.
         if path.is_dir() || path.ends_with("access.rs") {
             continue;
         }

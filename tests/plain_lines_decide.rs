@@ -1,4 +1,4 @@
-//! Plain lines describe what is trained, when, and how a decision is answered; at a terminal they take the answer.
+//! Plain lines show the progress of training and the answers to a decision; at a terminal they also read the answer.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::{Place, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// A training whose decisions are asked about.
+/// A training that asks for decisions.
 const ASK: [&str; 6] = [
     "train",
     "mini.toml",
@@ -20,12 +20,12 @@ const ASK: [&str; 6] = [
     "policy.mode=ask",
 ];
 
-/// What a program in a terminal has written so far.
+/// Returns the output of a program in a terminal so far.
 fn written(pty: &Pty) -> String {
     String::from_utf8_lossy(&pty.written()).replace("\r\n", "\n")
 }
 
-/// Waits until `wanted` stands in what the terminal shows after the first `from` characters. Returns where it ends.
+/// Waits until `wanted` occurs in the output after the first `from` characters. Returns the offset of its end.
 #[track_caller]
 fn see(pty: &Pty, from: usize, wanted: &str) -> usize {
     let begin = std::time::Instant::now();
@@ -43,7 +43,7 @@ fn see(pty: &Pty, from: usize, wanted: &str) -> usize {
     }
 }
 
-/// Types a line and waits for the answer. Returns where that ends.
+/// Types a line and waits for the answer. Returns the offset of its end.
 #[track_caller]
 fn ask(pty: &mut Pty, line: &str, answer: &str) -> usize {
     let from = written(pty).len();
@@ -51,7 +51,7 @@ fn ask(pty: &mut Pty, line: &str, answer: &str) -> usize {
     see(pty, from, answer)
 }
 
-/// Splits a line into time, place and text, each as it must be.
+/// Splits a line into time, place and text, and checks their forms.
 #[track_caller]
 fn parts(line: &str) -> (&str, &str, &str) {
     let form = |c: char| if c.is_ascii_digit() { '0' } else { c };
@@ -121,7 +121,7 @@ fn a_plain_terminal_takes_the_answer() {
         "note the loss is flat",
         "operator: note: the loss is flat\n",
     );
-    // The choices of an answered decision are no longer there to be chosen.
+    // The choices of an answered decision cannot be chosen any more.
     let opened = kinds(&place, "decision").len();
     place.expect(0, &["ctl", "mine", "train-on", "1000000"]);
     see(
@@ -136,7 +136,7 @@ fn a_plain_terminal_takes_the_answer() {
     );
     assert_eq!(kinds(&place, "decision").len(), opened + 1);
     assert_eq!(kinds(&place, "grow").len(), 0);
-    // What is asked for is offered, and a number is confirmed.
+    // `decide` offers the choices, and a number needs a confirmation.
     ask(&mut pty, "decide", "Number, or a command such as");
     ask(&mut pty, "1", "? y/n\n");
     ask(&mut pty, "n", "cancelled: grow by 1 (restart)\n");
@@ -171,11 +171,11 @@ fn the_end_of_the_input_ends_the_prompts_alone() {
     let place = Place::new();
     let mut pty = Pty::start_with(&place, &ASK, 80, 24, &[("ACCESSIBLE", "1")]);
     see(&pty, 0, "paused: 20 steps over budget\n");
-    // Another screen may only look as long as this terminal can answer.
+    // Until Ctrl-D ends the input, this terminal has control.
     let from = written(&pty).len();
     pty.press("\x04");
     let left = see(&pty, from, "no more commands are read from the terminal\n");
-    // Now the lines name the commands.
+    // After the end of input, the lines name commands for another shell.
     see(&pty, from, "heirloom ctl mine grow 1 restart\n");
     see(&pty, from, "heirloom ctl mine resume\n");
     pty.press("3\ny\n");
@@ -208,7 +208,7 @@ fn a_terminal_that_is_closed_does_not_end_the_training() {
     let left = place.wait_event("mine", "the log", |e| {
         e["kind"] == "log" && e["phase_step"].as_u64() > Some(4)
     });
-    // Whichever is seen first: the end of what is read, or the signal.
+    // Either the end of input or the signal is noticed first.
     let seen = [
         "the terminal is gone",
         "no more commands are read from the terminal",
@@ -221,7 +221,7 @@ fn a_terminal_that_is_closed_does_not_end_the_training() {
     place.wait_event("mine", "the end", |e| e["kind"] == "done");
 }
 
-/// A shell's job in the background must not be stopped for reading a terminal that is not its own.
+/// A background job must not be stopped for reading the shell's terminal.
 #[test]
 fn in_the_background_nothing_is_read_and_nothing_stops() {
     let place = Place::new();
@@ -256,7 +256,7 @@ fn a_loss_that_is_no_number_is_asked_about() {
     let name = lines[0].strip_prefix("  rollback ").unwrap();
     let (name, _) = name.split_once(": go back").unwrap();
     assert!(lines[1].starts_with("  set lr "), "{lines:?}");
-    // Each is typed as it is printed.
+    // Types each command as it is printed.
     let (set, _) = lines[1].trim().split_once(": ").unwrap();
     ask(&mut pty, set, "  learning rate ");
     ask(
@@ -265,7 +265,7 @@ fn a_loss_that_is_no_number_is_asked_about() {
         "stays in the journal? y/n\n",
     );
     ask(&mut pty, "y", &format!("  rolled back to {name}"));
-    // A question is about the phase in which it was asked: where the next one has begun meanwhile, it is asked again.
+    // A question is valid in the phase in which it was asked; if the next phase begins, it must be asked again.
     let quits = (0..10).any(|_| {
         ask(&mut pty, "quit", "? y/n\n");
         let from = written(&pty).len();
@@ -283,7 +283,7 @@ fn a_loss_that_is_no_number_is_asked_about() {
 #[test]
 fn in_a_pipe_the_lines_say_it_all() {
     let place = Place::new();
-    // What is on stdin belongs to the script.
+    // Stdin belongs to the script.
     let program = Path::new(env!("CARGO_BIN_EXE_heirloom"));
     let train = format!(
         "printf 'stop\\ny\\n' | {{ '{}' {} --set train.lr=1e-4 > out.txt; cat > rest.txt; }}",
@@ -301,7 +301,7 @@ fn in_a_pipe_the_lines_say_it_all() {
     });
     let _guard = common::Background(pid as u32);
 
-    // The commands as they are printed, in a shell that finds the program.
+    // Runs the commands as they are printed, in a shell that finds the program.
     let bin = place.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(program, bin.join("heirloom")).unwrap();
@@ -393,7 +393,7 @@ fn in_a_pipe_the_lines_say_it_all() {
         events.iter().all(|(_, place, _)| is_place(place)),
         "{events:#?}"
     );
-    // One counter: the step of the phase, with the budget that the commands have moved.
+    // All lines count the phase's steps, with the budget that the commands have changed.
     let last = |name: &str| {
         let mut places = events.iter().rev().map(|(_, place, _)| *place);
         places
@@ -418,7 +418,7 @@ fn in_a_pipe_the_lines_say_it_all() {
         assert!(said.iter().any(|text| text.contains(key)), "{key}");
     }
 
-    // The same events later: at their own times, without commands that would come too late.
+    // The same events when watched or replayed later: with their own times, and without commands, which would be too late.
     let watched = place.expect(0, &["watch", "mine"]);
     let replayed = place.expect(0, &["replay", "mine", "--speed", "max"]);
     assert_eq!(watched, replayed);
@@ -457,7 +457,7 @@ fn a_training_in_the_background_says_in_its_log_what_it_is() {
         has("run", "mine") && has("limits", "policy.max_hours 1.5 (1h30m)"),
         "{log}"
     );
-    // A resumed run says from where.
+    // A resumed run names its checkpoint.
     place.expect(0, &["ctl", "mine", "quit"]);
     wait("the end", || (!common::is_alive(run.0)).then_some(()));
     let mut resumed = place.start(&["train", "--resume", "mine"]);
@@ -518,7 +518,7 @@ fn an_attached_plain_terminal_answers_a_run_elsewhere() {
     assert!(all[..here].contains("\nround 1: 1 layer, step 20 of 20\n"));
     assert!(all[here..].contains("\n  1 grow by 1 layer (restart): 1 to 2 layers, "));
     assert!(!all.contains("  loss "), "the past is not repeated: {all}");
-    // What happens is printed, and the commands that are typed reach the trainer.
+    // Events are printed, and typed commands reach the trainer.
     ask(&mut pty, "note from afar", "note: from afar\n");
     ask(
         &mut pty,
@@ -530,7 +530,7 @@ fn an_attached_plain_terminal_answers_a_run_elsewhere() {
     assert!(!written(&pty)[refusal..].contains("refused"), "once");
     see(&pty, on, "  loss ");
     see(&pty, on, "Number, or a command such as");
-    // Leaving leaves the run as it is; what has happened since is listed at the next visit.
+    // Leaving does not affect the run. The events since then are listed at the next visit.
     let from = written(&pty).len();
     pty.press("\u{4}");
     see(&pty, from, "heirloom ctl mine stop");
@@ -554,7 +554,7 @@ fn an_attached_plain_terminal_answers_a_run_elsewhere() {
         since,
         "decided by control: train on for 1000000 steps",
     );
-    // Another client takes the control; the lines report it, and the end has the table.
+    // Another client takes control, which a line reports; the end has the table.
     place.expect(0, &["ctl", "mine", "stop"]);
     see(&pty, 0, "outcome: stopped");
     see(&pty, 0, "run mine has ended: heirloom show mine\n");

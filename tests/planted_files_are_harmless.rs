@@ -1,6 +1,5 @@
-//! A run directory that another user has made, with links, FIFOs and hard links in the places where a resume writes:
-//! nothing outside the directory changes, nothing waits, and what cannot be resumed is refused with a command that
-//! helps.
+//! A resume of a run directory of another user, with links, FIFOs and hard links in place of files, does not change files outside the
+//! directory and does not block. If it must refuse, the message has a command that helps.
 
 mod common;
 
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Place, is_alive, signal, texts, wait};
 use nix::sys::signal::Signal;
 
-/// Rounds that are over in a moment.
+/// Settings for very short rounds.
 const SHORT: [&str; 4] = [
     "--set",
     "train.steps=10",
@@ -21,7 +20,7 @@ const SHORT: [&str; 4] = [
     "reference.train.steps=20",
 ];
 
-/// An interrupted run of the miniature, in its second phase.
+/// Makes an interrupted run of the miniature, in its second phase.
 fn interrupted(place: &Place, name: &str) {
     let mut child = place.start(&[
         "train",
@@ -38,7 +37,7 @@ fn interrupted(place: &Place, name: &str) {
     wait("the end", || child.try_wait().unwrap());
 }
 
-/// Every file below a directory with its content, and every other entry.
+/// Returns every file below a directory with its contents, and every other entry.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -58,7 +57,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The checkpoints of a run, without links to them.
+/// Returns the checkpoints of a run, without links to them.
 fn checkpoints_of(run: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
     entries
@@ -81,7 +80,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(done.unwrap().success());
 }
 
-/// Resumes a run and waits for the end, no longer than it may take.
+/// Resumes a run and waits for its end, with a time limit.
 fn resume(place: &Place, name: &str) -> (Option<i32>, String) {
     let mut command = place.heirloom(&["train", "--resume", name, "--set", "train.steps=20"]);
     let out = std::fs::File::create(place.path().join("said.txt")).unwrap();
@@ -329,7 +328,7 @@ fn what_lies_outside_a_resumed_run_stays_as_it_is() {
     }
 }
 
-/// Runs the commands at the end of a refusal: the copy, and its resume, which ends soon.
+/// Runs the commands at the end of a refusal: the copy, and its resume.
 #[track_caller]
 fn follow_the_advice(place: &Place, said: &str) {
     let (_, commands) = said.trim_end().rsplit_once(": ").unwrap();
@@ -347,8 +346,8 @@ fn follow_the_advice(place: &Place, said: &str) {
     place.expect(0, &words);
 }
 
-/// The reproduction of a report: a link in the place of `checkpoints` led to the retention of one run deleting
-/// another's checkpoints. The printed commands produce a copy that can be resumed.
+/// Reproduces a report: with a link in place of `checkpoints`, one run deleted another's checkpoints. The printed commands make a copy
+/// that can be resumed.
 #[test]
 fn the_advised_copy_of_a_linked_run_goes_on() {
     let place = Place::new();
@@ -368,7 +367,7 @@ fn the_advised_copy_of_a_linked_run_goes_on() {
     assert!(contents(&place.run_dir("mine")) == before);
 }
 
-/// `rm lock` is what people do when a run is in use: one writer stays, and its numbers go up.
+/// After `rm lock` on a run in use, there is still only one writer, and its event numbers increase.
 #[test]
 fn a_removed_lock_gives_no_second_writer() {
     let place = Place::new();
@@ -423,7 +422,7 @@ fn a_removed_lock_gives_no_second_writer() {
     );
 }
 
-/// With too few descriptors a new run fails at one place after another; its name stays free.
+/// With different numbers of descriptors a new run fails at different places, and its name stays free.
 #[test]
 fn a_run_that_could_not_begin_is_no_obstacle() {
     let place = Place::new();
@@ -439,7 +438,7 @@ fn a_run_that_could_not_begin_is_no_obstacle() {
         let mut run = command.spawn().unwrap();
         let ended = wait("a beginning or an end", || match run.try_wait().unwrap() {
             Some(status) => Some(!status.success()),
-            // One that trains, or waits until there are descriptors for its checkpoint, has begun.
+            // A run that trains, or waits for descriptors for its checkpoint, has begun.
             None => (!place.events("r").is_empty()).then_some(false),
         });
         let _ = run.kill();
@@ -449,7 +448,7 @@ fn a_run_that_could_not_begin_is_no_obstacle() {
         }
         failed += 1;
         if place.run_dir("r").exists() {
-            // It was complete when it failed, so that it can be resumed.
+            // The directory was complete when the run failed, so that it can be resumed.
             assert!(place.run_dir("r/config.toml").is_file(), "{descriptors}");
             std::fs::remove_dir_all(place.run_dir("r")).unwrap();
         }
@@ -459,7 +458,7 @@ fn a_run_that_could_not_begin_is_no_obstacle() {
     place.expect(0, &args);
 }
 
-/// Another user's directory, as root may make one here.
+/// Tests the directory of another user, which root can make.
 #[test]
 #[ignore = "needs root, to give files away: cargo test -- --ignored _disk_"]
 fn directories_of_other_users_on_disk_are_refused_with_a_way_out() {
@@ -502,7 +501,7 @@ fn no_other_code_makes_files() {
         "unlinkat",
         "symlinkat",
     ];
-    // Not as the end of a longer name.
+    // A match must not be the end of a longer name.
     let names = |line: &str, word: &str| {
         line.match_indices(word)
             .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric()))
@@ -529,7 +528,7 @@ fn no_other_code_makes_files() {
         .filter(|path| path.extension().is_some_and(|e| e == "rs") && !is_test(path))
     {
         let text = std::fs::read_to_string(path).unwrap();
-        // Unit tests stand at the end of a file.
+        // Unit tests are at the end of a file.
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let own = path.starts_with(source.join("file"));
         for (number, line) in (1..).zip(code.lines()) {
@@ -548,7 +547,7 @@ fn no_other_code_makes_files() {
     assert_eq!(sites, Vec::<String>::new());
 }
 
-/// A file that is replaced is another file, so that a reader of the former one reads on.
+/// Replacing a file makes a new file, so that a reader of the old one is not disturbed.
 #[test]
 fn a_resumed_config_is_replaced_in_one_step() {
     let place = Place::new();
@@ -569,7 +568,7 @@ fn a_resumed_config_is_replaced_in_one_step() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A machine that loses its power after the first event has what a resume needs: `config.toml`, the run's directory and
+/// After a power failure following the first event, a resume has all files that it needs: `config.toml`, the run's directory and
 /// `runs/` are flushed before.
 #[test]
 #[ignore = "needs strace: cargo test --test planted_files_are_harmless -- --ignored by_strace"]

@@ -1,5 +1,5 @@
-//! Every preset for a published experiment describes the model that was published, and can be planned; on stand-in data,
-//! as the real ones have billions of tokens.
+//! Every preset for a published experiment describes the published model, and can be planned. The tests use small stand-in data,
+//! because the real data has billions of tokens.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{Place, texts};
 use serde_json::Value;
 
-/// Preset, layers, width, layers to begin with, and the least and most parameters that round to the published number.
+/// Preset, layers, width, layers of the first round, and the least and most parameters that round to the published number.
 const GPT2: [(&str, u64, u64, u64, [f64; 2]); 8] = [
     ("gpt2-medium-openwebtext", 24, 1024, 12, [354e6, 356e6]),
     ("gpt2-medium-openwebtext-code", 24, 1024, 12, [354e6, 356e6]),
@@ -31,7 +31,7 @@ fn preset(name: &str) -> String {
     dir.join(format!("{name}.toml")).display().to_string()
 }
 
-/// Token files of the names and kinds that the presets read, with a few thousand ids below `vocab`.
+/// Writes token files with the names and formats that the presets read, with a few thousand ids below `vocab`.
 fn stand_in_data(place: &Place, vocab: u16) -> PathBuf {
     let data = place.path().join("data");
     let ids = |n: u32| -> Vec<u8> {
@@ -91,7 +91,7 @@ fn planned(place: &Place, data: &Path, args: &[&str]) -> String {
     out
 }
 
-/// The cells of a plan's rows that begin with `phase`.
+/// Returns the cells of the plan's row that begins with `phase`.
 fn row<'p>(plan: &'p str, phase: &str) -> Vec<&'p str> {
     let line = plan.lines().find(|l| l.starts_with(phase));
     let line = line.unwrap_or_else(|| panic!("no {phase} in\n{plan}"));

@@ -1,5 +1,5 @@
-//! A published model computes here what transformers computes with it: every family, from Hugging Face directories and
-//! GGUF files; and what is not a model, or one of another kind, is refused in words.
+//! Published models of every family, from Hugging Face directories and GGUF files, compute the same as with transformers. Files that
+//! are not models, or models of another kind, are refused with a message.
 //!
 //! The fixtures are made by `tests/fixtures/make_model_fixtures.py` and `make_gguf_fixtures.py`.
 
@@ -54,7 +54,7 @@ fn assert_close(what: &str, got: f64, want: f64, tolerance: f64) {
     );
 }
 
-/// Logits within 1e-4, losses within 1e-5, gradients within 1e-3 of a tensor's largest.
+/// Checks that logits agree within 1e-4, losses within 1e-5, and gradients within 1e-3 of a tensor's largest value.
 fn agrees(what: &str, model: &Decoder, want: &Expected) -> Result<()> {
     let (batch, time) = (want.tokens.len(), want.tokens[0].len() - 1);
     let ws = Workspace::new(&model.config, batch, time, Mode::Train, &Device::Cpu)?;
@@ -134,8 +134,8 @@ fn gguf_files_compute_the_same() -> Result<()> {
     Ok(())
 }
 
-/// The keys as llama.cpp reads them (`llama_model::load_hparams`, and `llama_context`, where the type "none" takes the factor
-/// back): a missing type means "linear", the older `scale_linear` counts where `scaling.factor` is missing, 0 means 1.
+/// The keys have llama.cpp's meanings (`llama_model::load_hparams`, and `llama_context`, where the type "none" resets the factor):
+/// a missing type means "linear", the older `scale_linear` applies if `scaling.factor` is missing, and 0 means 1.
 #[test]
 fn rotary_scaling_of_gguf_files_is_llama_cpps() {
     use gguf::Value::{F32, Str};
@@ -289,7 +289,7 @@ fn rotary_scaling_is_read_in_its_older_form_too() -> Result<()> {
     )
 }
 
-/// A copy of a fixture to damage.
+/// A copy of a fixture, which a test may damage.
 struct Copy(tempfile::TempDir);
 
 impl Copy {
@@ -405,7 +405,7 @@ fn what_does_not_fit_is_named() {
     );
 }
 
-/// A safetensors file's tensors by name, each with its header entry and its bytes.
+/// Returns a safetensors file's tensors by name, each with its header entry and its bytes.
 fn tensors_of(path: &Path) -> BTreeMap<String, (serde_json::Value, Vec<u8>)> {
     let bytes = std::fs::read(path).unwrap();
     let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -436,7 +436,7 @@ fn write_tensors(path: &Path, tensors: BTreeMap<String, (serde_json::Value, Vec<
     std::fs::write(path, bytes).unwrap();
 }
 
-/// What `make` in `make_names_fixture.py` does, in another copy of the model.
+/// Makes a copy of a model with the changes that `make` in `make_names_fixture.py` makes.
 fn renamed(case: &serde_json::Value) -> Copy {
     const INDEX: &str = "model.safetensors.index.json";
     let copy = Copy::of(case["model"].as_str().unwrap());
@@ -485,8 +485,8 @@ fn renamed(case: &serde_json::Value) -> Copy {
     copy
 }
 
-/// The table says of each what transformers makes of it: it reads most, and starts at random what lies behind a prefix that
-/// it does not know.
+/// The table holds transformers' result for each case: it reads most tensors, and initialises those with an unknown prefix at
+/// random.
 #[test]
 fn tensors_are_found_under_other_names_and_in_other_files() {
     let table = std::fs::read_to_string(fixtures().join("names.json")).unwrap();
@@ -538,8 +538,8 @@ fn a_cut_off_model_is_refused_wherever_it_ends() {
     }
 }
 
-/// Needs Python with torch, transformers, accelerate, gguf and sentencepiece, the model of `scripts/fetch-smollm2.sh`
-/// and the books: loss on book text and greedy text are those of transformers reading the same file.
+/// Compares the loss on book text, and greedy text, with transformers on the same file. Needs Python with torch, transformers,
+/// accelerate, gguf and sentencepiece, the model of `scripts/fetch-smollm2.sh` and the books.
 #[test]
 #[ignore = "HEIRLOOM_PYTHON=venv/bin/python HEIRLOOM_DATA=DIR cargo test --test published_models_are_read -- --ignored"]
 fn smollm2_computes_what_transformers_computes_with_the_same_file() {

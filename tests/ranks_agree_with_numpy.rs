@@ -1,5 +1,5 @@
-//! `heirloom rank` finds in a model what transformers' attention and numpy's decomposition find
-//! (`fixtures/make_survey_fixture.py`), and describes what is wrong with a question that has no answer.
+//! `heirloom rank` agrees with transformers' attention and numpy's decomposition (`fixtures/make_survey_fixture.py`), and reports
+//! errors in its arguments.
 
 mod common;
 
@@ -16,7 +16,7 @@ struct Fixture {
     models: std::collections::BTreeMap<String, Want>,
 }
 
-/// `[layer][head][window]` of k* and m*.
+/// Expected k* and m*, as `[layer][head][window]`.
 #[derive(Deserialize)]
 struct Want {
     tokens: Vec<u16>,
@@ -34,7 +34,7 @@ fn fixture() -> Fixture {
     serde_json::from_str(&std::fs::read_to_string(fixtures().join("survey.json")).unwrap()).unwrap()
 }
 
-/// The tokens as a file of nanoGPT's kind.
+/// Writes the tokens as a file in nanoGPT's format.
 fn token_file(place: &Place, tokens: &[u16]) -> String {
     let path = place.path().join("ids.bin");
     let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
@@ -151,7 +151,7 @@ fn the_table_names_layers_heads_and_what_to_inherit() {
     ] {
         assert!(text.contains(what), "{what}: {text}");
     }
-    // The picture has a cell for each head and describes what it shows.
+    // The picture has a cell for each head, and a description.
     let svg = place.path().join("ranks.svg");
     let with: Vec<&str> = [&asked[..], &["--out", svg.to_str().unwrap()]].concat();
     assert!(place.run(&with).status.success());
@@ -161,7 +161,7 @@ fn the_table_names_layers_heads_and_what_to_inherit() {
         assert!(picture.contains(what), "{what}");
     }
     assert!(picture.matches("<rect").count() >= 2 * 12);
-    // Random starts are the seed's, and other ones than even.
+    // Random starts depend on the seed, and differ from even ones.
     let starts = |extra: &[&str]| -> String {
         let args: Vec<&str> = asked
             .iter()
@@ -177,7 +177,7 @@ fn the_table_names_layers_heads_and_what_to_inherit() {
     assert_eq!(random, starts(&["--sample", "random", "--seed", "5"]));
     assert_ne!(random, starts(&["--sample", "random", "--seed", "6"]));
     assert_ne!(random, starts(&[]));
-    // An average over the windows is one matrix.
+    // An average over the windows is a single matrix.
     let args: Vec<&str> = asked
         .iter()
         .copied()
@@ -237,7 +237,7 @@ fn a_question_without_an_answer_is_refused() {
     }
 }
 
-/// A copy of a fixture model, for a test to spoil.
+/// Copies a fixture's model, which a test may damage.
 fn copy(place: &Place, name: &str) -> PathBuf {
     let to = place.path().join(name);
     std::fs::create_dir(&to).unwrap();
@@ -253,7 +253,7 @@ fn attention_that_is_no_number_is_named_by_layer_and_head() {
     let place = Place::new();
     let ids = token_file(&place, &fixture().models["gpt2"].tokens);
     let model = copy(&place, "gpt2");
-    // A query and a key weight of the last layer's second head, whose product no number holds.
+    // Sets a query and a key weight of the last layer's second head, so that their product overflows.
     let file = model.join("model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
@@ -304,7 +304,7 @@ fn a_model_of_another_kind_is_refused() {
     );
 }
 
-/// A model that was made from another, both seen through the same windows, and what two heads attend to.
+/// Compares a model with the one that it was made from, over the same windows, and shows the attention of two heads.
 #[test]
 fn a_model_stands_beside_another_and_heads_show_their_attention() {
     let place = Place::new();
@@ -344,10 +344,10 @@ fn a_model_stands_beside_another_and_heads_show_their_attention() {
     assert!(text.contains("AvgRank"), "{text}");
     let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
     let found: Value = serde_json::from_slice(&read(json)).unwrap();
-    // The first layer is the other's first layer.
+    // The first layers of both models are equal.
     assert_eq!(found["max_rank"][0], found["against"]["max_rank"][0]);
     assert!(found["against"]["max_rank"].as_array().unwrap().len() > 1);
-    // Rows of attention sum to one, and look at nothing that comes later.
+    // Rows of attention sum to one, and are zero for later tokens.
     for (map, head) in found["maps"].as_array().unwrap().iter().zip([1, 0]) {
         assert_eq!((&map["layer"], &map["head"]), (&0.into(), &head.into()));
         let rows: Vec<Vec<f64>> = serde_json::from_value(map["mean"].clone()).unwrap();
@@ -361,7 +361,7 @@ fn a_model_stands_beside_another_and_heads_show_their_attention() {
     for what in ["squares, dashed", "layer 0, head 1: k*", "attended to"] {
         assert!(picture.contains(what), "{what}");
     }
-    // A picture of pixels, not all white and not all black.
+    // The picture's pixels are neither all white nor all black.
     let decoder = png::Decoder::new(std::io::Cursor::new(read(png)));
     let mut reader = decoder.read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -391,13 +391,13 @@ fn a_model_stands_beside_another_and_heads_show_their_attention() {
     );
     refused(&["--map", "3", "--json"], "give a layer and a head");
     refused(&["--map", "0.0"], "--map is for a picture or JSON");
-    // Of the same vocabulary it must be.
+    // The other model must have the same vocabulary.
     let words = "bench train --layers 1 --heads 2 --width 8 --context 16 --batch 1 --vocab 100 --steps 1 --write other";
     place.expect(0, &words.split(' ').collect::<Vec<_>>());
     refused(&["--against", "./other"], "vocabulary of 100");
 }
 
-/// What `bench ranks --write` keeps for other programs is what they find themselves.
+/// `bench ranks --write` writes matrices with the ranks that other programs find.
 #[test]
 fn matrices_are_written_with_their_counts() {
     let fixture = fixture();

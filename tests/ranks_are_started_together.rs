@@ -1,10 +1,10 @@
-//! A process that finds itself one of several that a launcher has started trains with the others or not at all.
+//! A process that a launcher has started as one of several trains together with the others, or fails.
 
 mod common;
 
 use common::{Place, texts};
 
-/// Runs `heirloom train` with variables of launchers.
+/// Runs `heirloom train` with launchers' environment variables.
 fn train(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     let args = [&["train", "tiny", "--threads", "1"], args].concat();
     let mut command = place.heirloom(&args);
@@ -111,7 +111,7 @@ fn a_launched_process_does_not_go_into_the_background() {
     assert!(err.contains("heirloom attach"), "{err}");
 }
 
-/// One of its tasks trains, and a job of several has no say in it.
+/// A batch script's process trains alone, although its job has several tasks.
 #[test]
 fn a_batch_script_trains_alone() {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! What the system refuses (descriptors, threads, memory) is reported in a sentence and ends with a documented exit
-//! code, at whatever place it strikes: never with a panic's text, nor with the codes of a panic or an abort.
+//! Refused descriptors, threads and memory are reported in a sentence and end with a documented exit code, wherever they occur:
+//! never with a panic's text, nor with the codes of a panic or an abort.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Place, texts};
 
-/// docs/exit-codes.md lists them.
+/// The exit codes in docs/exit-codes.md.
 const CODES: [i32; 7] = [0, 1, 2, 3, 70, 75, 130];
 const OTHER_USER: u32 = 65534;
 
@@ -37,7 +37,7 @@ fn place() -> Place {
     place
 }
 
-/// Commands of every kind: readers, one that computes, one that trains.
+/// Commands of every kind: some that read, one that computes, one that trains.
 const COMMANDS: [&[&str]; 9] = [
     &["ls"],
     &["ls", "--json"],
@@ -61,7 +61,7 @@ const TRAIN: [&str; 8] = [
     "2",
 ];
 
-/// Runs a command under a limit, as another user where one is given; `None` when it waits to write a result.
+/// Runs a command under a limit, as another user if one is given. Returns `None` if it waits to write a result.
 fn limited(
     place: &Place,
     program: &OsStr,
@@ -112,7 +112,7 @@ fn limited(
                 stderr,
             });
         }
-        // A result that cannot be written yet is waited for, and the run reports it.
+        // A run that cannot write a result yet reports this and waits.
         let said = String::from_utf8_lossy(&read("out")).into_owned();
         if said.contains("Another attempt follows") {
             child.kill().unwrap();
@@ -127,7 +127,7 @@ fn limited(
     }
 }
 
-/// A sentence and a documented code.
+/// Asserts that the output is a sentence and the exit code is documented.
 #[track_caller]
 fn assert_sentence(what: &str, output: Option<&Output>) {
     let Some(output) = output else { return };
@@ -190,7 +190,7 @@ fn memory_runs_out_at_every_place() {
     let run = |args: &[&str], mib: u64| {
         limited(&place, program(), args, libc::RLIMIT_AS, mib << 20, None)
     };
-    // Below this, the system cannot start any program.
+    // The least memory with which the system can start the program.
     let least = (8..512).step_by(4).find(|&mib| {
         let output = run(&["--version"], mib);
         output.is_some_and(|output| output.status.success())
@@ -208,13 +208,13 @@ fn memory_runs_out_at_every_place() {
     }
 }
 
-/// The limit on processes does not apply to root, so the command runs as another user then.
+/// The limit on processes does not apply to root, so root runs the command as another user.
 #[test]
 fn threads_are_refused_at_every_place() {
     let place = prepared();
     let root = nix::unistd::geteuid().is_root();
     let user = root.then_some(OTHER_USER);
-    // The program and the runs must be within that user's reach.
+    // That user must be able to reach the program and the runs.
     let program: PathBuf = place.path().join("heirloom");
     std::fs::copy(program_path(), &program).unwrap();
     if root {
@@ -249,14 +249,14 @@ fn program_path() -> PathBuf {
     PathBuf::from(program())
 }
 
-/// Threads are started where a refusal is an error.
+/// All threads are started by functions that return a refusal as an error.
 #[test]
 fn no_source_starts_a_thread_that_panics_when_refused() {
     let mut wrong = Vec::new();
     sources(
         &PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut |file, text| {
-            // What comes after it is compiled for tests only.
+            // The rest of the file is compiled only for tests.
             let code = text
                 .split("#[cfg(test)]\nmod tests {")
                 .next()

@@ -1,5 +1,5 @@
-//! What exists in memory only when a phase ends is not thrown away because the disk is full: the run pauses, reports
-//! it, and continues when the disk accepts it. Losses are the same as without the fault.
+//! A phase's result, which exists only in memory at its end, is not lost when the disk is full: the run pauses, reports it, and
+//! continues when the disk accepts the result. Losses are the same as without the fault.
 
 mod common;
 
@@ -9,10 +9,10 @@ use common::{Place, is_alive, signal, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Bytes that no file may exceed: room for the journal, and none for a checkpoint.
+/// Limit of a file's size in bytes: enough for the journal, not enough for a checkpoint.
 const NO_ROOM: &str = "200000";
 
-/// Sets the limit of a file's size for a running process. Every write beyond it fails, as on a full disk.
+/// Sets the limit of files' sizes for a running process. Every write beyond it fails, as on a full disk.
 fn limit(child: &Child, bytes: &str) {
     let mut prlimit = Command::new("prlimit");
     let pid = child.id().to_string();
@@ -23,7 +23,7 @@ fn limit(child: &Child, bytes: &str) {
     assert!(output.status.success(), "{:?}", texts(&output));
 }
 
-/// A run whose reference ends without a disk to write it to.
+/// Starts a run, and waits until it pauses at the reference's end because the disk is full.
 fn paused_at_the_references_end(place: &Place) -> Child {
     let child = place.start(&[
         "train",
@@ -61,7 +61,7 @@ fn end(child: &mut Child) -> Option<i32> {
     wait("the end", || child.try_wait().unwrap()).code()
 }
 
-/// Everything that two runs of the same recipe have in common.
+/// Returns the results that must be equal for two runs of the same recipe.
 fn results(place: &Place, name: &str) -> Value {
     let shown = place.show(name);
     let losses = |rows: &Value| -> Vec<Value> {
@@ -104,7 +104,7 @@ fn a_finished_reference_waits_until_there_is_room() {
     assert!(code == 1 && err.contains("ctl mine stop"), "{err}");
     assert!(is_alive(child.id()));
     limit(&child, "unlimited");
-    // Without a further word.
+    // The run continues without a command.
     assert_eq!(end(&mut child), Some(0), "{}", place.printed());
     assert_eq!(results(&place, "mine"), whole);
     let printed = place.printed();
@@ -128,7 +128,7 @@ fn a_command_makes_an_attempt_at_once_and_another_gives_up() {
     // The run can be resumed; the discarded steps are trained again.
     place.expect(0, &["train", "--resume", "mine"]);
     assert_eq!(results(&place, "mine"), undisturbed(&place));
-    // The waits between attempts have become long by now.
+    // By now the time between attempts has become long.
     std::fs::remove_dir_all(place.run_dir("mine")).unwrap();
     let mut child = paused_at_the_references_end(&place);
     std::thread::sleep(std::time::Duration::from_secs(4));
@@ -156,7 +156,7 @@ fn a_stop_while_there_is_no_room_ends_in_time_and_says_what_is_lost() {
     assert_eq!(results(&place, "mine"), undisturbed(&place));
 }
 
-/// One failing write is enough to pause, and not to lose anything.
+/// A single failing write pauses the run, and nothing is lost.
 #[test]
 fn the_ends_of_rounds_and_controls_wait_too() {
     let place = Place::new();
@@ -207,7 +207,7 @@ fn a_link_that_could_not_be_set_is_set_later() {
     assert_eq!(latest.to_str(), last["name"].as_str());
 }
 
-/// A checkpoint whose folder could not be flushed is written again, and the first copy is removed.
+/// A checkpoint whose directory could not be flushed is written again, and the first copy is removed.
 #[test]
 fn a_failed_flush_of_the_folder_is_no_checkpoint() {
     let place = Place::new();
@@ -244,7 +244,7 @@ fn a_failed_flush_of_the_folder_is_no_checkpoint() {
     );
 }
 
-/// The present model is given up when a rollback begins to read the former one.
+/// A rollback drops the present model before it reads its checkpoint, so a failure must not lose the run.
 #[test]
 fn a_rollback_that_cannot_read_its_checkpoint_tries_again() {
     let long = [
@@ -269,7 +269,7 @@ fn a_rollback_that_cannot_read_its_checkpoint_tries_again() {
             assert!(code == 0 && out.contains("rolled back"), "{out}{err}");
             continue;
         }
-        // The process ends instead of training a model that it has not got.
+        // The process ends instead of training without a model.
         assert_eq!(code, 1, "{out}{err}");
         wait("the end", || (!is_alive(run.0)).then_some(()));
         let shown = place.show("mine");

@@ -1,5 +1,5 @@
-//! Another run of the directory is laid over the chart, and a value of the config is shown, by names that Tab completes, in the
-//! real program at a terminal.
+//! In the real program at a terminal, another run of the directory is drawn over the chart, and a value of the config is shown; Tab
+//! completes the names.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -39,7 +39,7 @@ fn a_run_and_a_config_key_are_found_by_tab_and_shown() {
     pty.press("\x1b");
     pty.see_that("no command line", |s| !s.contains(" command "));
 
-    // The one that is not there is named, with the one that was meant.
+    // A missing run is reported with the most similar name.
     pty.press(":compare other-rnu\r");
     pty.see("did you mean other-run?");
     pty.press("\x1b");

@@ -1,5 +1,5 @@
-//! A token of the hub goes to the hub alone (`models_come_from_the_hub`), and is in nothing that outlives the process: no
-//! core dump, no journal, no config, no message.
+//! A token of the hub is sent only to the hub (`models_come_from_the_hub`), and does not occur in core dumps, journals, configs or
+//! messages.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Place, texts};
 
-/// Starts the program where core dumps are allowed, as far as this process may allow them.
+/// Starts the program with core dumps allowed, as far as this process can allow them.
 fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Child {
     let program = place.heirloom(args);
     let mut command = Command::new("sh");
@@ -31,23 +31,23 @@ fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Child {
         .unwrap()
 }
 
-/// The soft limit of core dumps in a process's list of limits.
+/// Returns the soft limit of core dumps from a process's list of limits.
 fn soft_limit(limits: &str) -> String {
     let line = limits.lines().find(|l| l.starts_with("Max core file size"));
     line.unwrap().split_whitespace().nth(4).unwrap().to_string()
 }
 
-/// The limit that a program without a token is started with, and the one that is set for a token.
+/// Returns the limit with which a program without a token is started, and the limit that a token sets.
 fn limits() -> [String; 2] {
     let command = "ulimit -c 4096; exec cat /proc/self/limits";
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     let allowed = soft_limit(&String::from_utf8(output.stdout).unwrap());
-    // Where the system allows no core dumps at all, there is nothing left to forbid.
+    // If the system does not allow core dumps at all, the limit stays 0.
     let forbidden = if allowed == "0" { "0" } else { "1" };
     [allowed, forbidden.into()]
 }
 
-/// The limit of a process, once it is `wanted`, or after a while.
+/// Returns the limit of a process once it is `wanted`, or after a time limit.
 fn core_limit(child: &mut Child, wanted: &str) -> String {
     let began = Instant::now();
     loop {
@@ -77,7 +77,7 @@ fn a_process_with_a_token_leaves_no_core_dump() {
     ] {
         let mut child = start(&place, &args, env);
         if wanted == &allowed {
-            // Nothing is to happen, so that it is given time to.
+            // Waits, because the limit must not change.
             std::thread::sleep(Duration::from_millis(300));
         }
         let limit = core_limit(&mut child, wanted);
@@ -85,7 +85,7 @@ fn a_process_with_a_token_leaves_no_core_dump() {
         child.wait().unwrap();
         assert_eq!(&limit, wanted, "{env:?}");
     }
-    // The system may pipe dumps elsewhere; where they are files, none is written.
+    // The system may pipe dumps to a collector; if dumps are files, none is written.
     let mut child = start(&place, &args, &[("HF_TOKEN", "hf_secret")]);
     assert_eq!(core_limit(&mut child, &forbidden), forbidden);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
@@ -170,7 +170,7 @@ fn nothing_of_the_environment_is_in_a_run() {
     }
     let config = fs::read_to_string(place.run_dir("a").join("config.toml")).unwrap();
     assert!(config.contains("\"$MY_DATA/a.txt\""), "{config}");
-    // The same text elsewhere is the same text, and without the variable it is reported which is missing.
+    // The text may be moved, and a missing variable is reported by its name.
     let moved = place.path().join("moved");
     fs::rename(&data, &moved).unwrap();
     let (code, out, err) = run(

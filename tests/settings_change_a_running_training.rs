@@ -1,4 +1,4 @@
-//! What operators set in a running training counts from the next step on, is repeated and resumed bit for bit, and is
+//! Settings that an operator changes during training take effect with the next step, are repeated and resumed bit for bit, and are
 //! undone by a rollback.
 
 mod common;
@@ -67,7 +67,7 @@ every = 40
 keep = 99
 "#;
 
-/// A directory with the config and its texts.
+/// Makes a directory with the config and its texts.
 fn place() -> Place {
     let place = Place::new();
     let write = |name: &str, text: &str| std::fs::write(place.path().join(name), text).unwrap();
@@ -85,7 +85,7 @@ fn start(place: &Place, name: &str, settings: &[&str]) -> Background {
 struct Run<'a>(&'a Place, &'a str);
 
 impl Run<'_> {
-    /// Has a command done.
+    /// Sends a command, and expects that it is applied.
     #[track_caller]
     fn ctl(&self, line: &str) -> String {
         let (code, out, err) = self.try_ctl(line);
@@ -95,7 +95,7 @@ impl Run<'_> {
 
     fn try_ctl(&self, line: &str) -> (i32, String, String) {
         let words: Vec<&str> = line.split(' ').collect();
-        // A run takes ten commands a second, fewer than a test can give.
+        // A run accepts ten commands a second, fewer than a test sends.
         loop {
             let done = self.0.ctl(self.1, &words);
             if !done.2.contains("too many commands") {
@@ -105,7 +105,7 @@ impl Run<'_> {
         }
     }
 
-    /// Has something set, and returns the old and the new value that the journal has.
+    /// Sets a value. Returns the setting, and the old and the new value in the journal.
     #[track_caller]
     fn set(&self, line: &str) -> (String, String, String) {
         self.ctl(line);
@@ -122,7 +122,7 @@ impl Run<'_> {
         assert!(err.contains(why), "{line}: {err}");
     }
 
-    /// Waits for a step of a phase on a branch, and pauses. Returns the step of the phase at which it stands.
+    /// Waits for a step of a phase on a branch, and pauses. Returns the phase's step at the pause.
     #[track_caller]
     fn pause_after(&self, branch: u64, phase: &str, step: u64) -> u64 {
         self.0.wait_event(self.1, "the step", |e| {
@@ -146,7 +146,7 @@ impl Run<'_> {
         losses(&self.0.events(self.1))
     }
 
-    /// What `ctl status` says is set.
+    /// Returns the settings that `ctl status` lists as set by the operator.
     fn set_values(&self) -> Option<String> {
         let said = self.ctl("status");
         let line = said
@@ -155,7 +155,7 @@ impl Run<'_> {
         line.map(String::from)
     }
 
-    /// The tensors of a checkpoint's file that are not as in another one.
+    /// Returns the tensors of a file that differ between two checkpoints.
     fn changed(&self, file: &str, before: &str, after: &str) -> BTreeSet<String> {
         let read = |name: &str| {
             let dir = self.0.run_dir(self.1).join("checkpoints").join(name);
@@ -180,7 +180,7 @@ impl Run<'_> {
     }
 }
 
-/// Losses by branch, phase, step of the phase and kind; what a resumed process did again counts once, as it did it last.
+/// Losses by branch, phase, step of the phase and kind. Of steps that a resumed process repeated, the last value counts.
 type Losses = BTreeMap<(u64, String, u64, String), Value>;
 
 fn losses(events: &[Value]) -> Losses {
@@ -202,7 +202,7 @@ fn losses(events: &[Value]) -> Losses {
     events.iter().filter_map(of).collect()
 }
 
-/// Losses of the steps after `from` up to `to` of a phase on a branch.
+/// Returns the losses of the steps after `from` up to `to` of a phase on a branch.
 fn of_steps(all: &Losses, branch: u64, phase: &str, from: u64, to: u64) -> Vec<Value> {
     let steps = (from + 1)..=to;
     let loss = |step| all[&(branch, phase.to_string(), step, "train".to_string())].clone();
@@ -226,14 +226,14 @@ fn of_first_layer(name: &str) -> bool {
     name.contains("h.0.")
 }
 
-/// One operator's run, with every command; then runs that repeat it, one as it is, one killed and one stopped on the way.
+/// Compares a run with every command with runs that repeat it: one undisturbed, one killed and one stopped on the way.
 #[test]
 fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit() {
     let place = place();
     let run = Run(&place, "told");
     let process = start(&place, "told", &[]);
 
-    // The same steps without and with the settings.
+    // Trains the same steps without and with the settings.
     let began = run.pause_after(0, "round-1", 3);
     let origin = run.checkpoint();
     run.ctl("resume");
@@ -272,12 +272,12 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
         let moved = run.changed(file, &before, &after);
         assert!(!moved.iter().any(|name| of_first_layer(name)), "{moved:?}");
         assert!(moved.iter().any(|name| name.contains("h.1.")), "{moved:?}");
-        // The layer was trained before.
+        // The layer was trained before it was frozen.
         let moved = run.changed(file, &origin, &before);
         assert!(moved.iter().any(|name| of_first_layer(name)), "{moved:?}");
     }
 
-    // Undone: the steps before the commands come again, and those after them differ.
+    // A rollback undoes the settings: the earlier steps are repeated, and the later ones differ.
     let with = run.losses();
     run.ctl(&format!("rollback {origin}"));
     assert_eq!(run.set_values(), None);
@@ -290,7 +290,7 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
     let second = of_steps(&without, 1, "round-1", step, until);
     assert!(first.iter().zip(&second).all(|(a, b)| a != b), "{first:?}");
 
-    // One after the other, and a growth, which keeps the layers that are frozen.
+    // Sets one value after the other; the growth keeps the frozen layers.
     for line in [
         "set clip 0.5",
         "set mixture 0 5",
@@ -327,7 +327,7 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
         assert!(!moved.iter().any(|name| of_first_layer(name)), "{moved:?}");
         assert!(moved.iter().any(|name| name.contains("h.2.")), "{moved:?}");
     }
-    // The rate falls linearly, to the last update before the decision.
+    // The rate falls linearly until the last update before the decision.
     let events = place.events("told");
     let rates: Vec<(u64, f64)> = events
         .iter()
@@ -388,7 +388,7 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
     }
 }
 
-/// A control is given what the rounds had, and takes nothing else.
+/// Controls have the settings of the rounds, and refuse others.
 #[test]
 fn controls_and_single_sources_take_no_settings() {
     let place = place();
@@ -398,7 +398,7 @@ fn controls_and_single_sources_take_no_settings() {
         train.extend(["--set", setting]);
     }
     place.expect(0, &[&train[..], &["--name", "asked"]].concat());
-    // As if commands had been given at a step of each phase: those come too late for a process that is done.
+    // Adds commands at a step of each phase to the journal, because the finished process cannot take commands.
     let clip = json!({"name": "set", "setting": "clip", "value": 0.5});
     let mixture = json!({"name": "set_mixture", "source": 0, "weight": 2.0});
     let freeze = json!({"name": "freeze", "from": 0, "to": 2});
@@ -461,7 +461,7 @@ fn controls_and_single_sources_take_no_settings() {
     assert_eq!(place.show("mine")["changes"], clip);
 }
 
-/// Another value in the config is newer than what an operator has set before.
+/// A value that the config changes on a resume replaces what an operator has set before.
 #[test]
 fn a_resume_with_another_config_counts_more_than_what_was_set_before() {
     let place = place();
@@ -474,7 +474,7 @@ fn a_resume_with_another_config_counts_more_than_what_was_set_before() {
     let before = run.checkpoint();
     run.end(process.0);
 
-    // What is not given stays as it was set.
+    // Other settings stay as they were set.
     let resume = |set: &[&str]| {
         let args = ["train", "-d", "--resume", "mine"];
         place.expect(0, &[&args[..], set].concat());
@@ -491,7 +491,7 @@ fn a_resume_with_another_config_counts_more_than_what_was_set_before() {
         "train.betas=[0.9, 0.99]",
     ]);
     assert_eq!(run.set_values().unwrap(), "weight_decay 0.3 (was 0.1)");
-    // The fold, which answers, may be ahead of the file.
+    // The answer comes from the fold, which may be ahead of the file.
     for start in [
         "train.clip = 0.7 takes effect with the next step",
         "clip is 0.7 from step ",
@@ -503,7 +503,7 @@ fn a_resume_with_another_config_counts_more_than_what_was_set_before() {
     }
     run.ctl("pause");
     assert_eq!(run.set("set clip 0.2"), changed("clip", "0.7", "0.2"));
-    // Nor does a rollback bring back what the config has replaced.
+    // A rollback does not restore a value that the config has replaced.
     run.ctl(&format!("rollback {before}"));
     assert_eq!(run.set_values().unwrap(), "weight_decay 0.3 (was 0.1)");
     assert_eq!(run.set("set clip 0.3"), changed("clip", "0.7", "0.3"));
@@ -556,7 +556,7 @@ fn a_dry_run_numbers_the_sources_of_a_mixture() {
         [of("number"), of("weight"), of("share")],
         [json!([0, 1]), json!([1.0, 3.0]), json!([0.25, 0.75])]
     );
-    // One source has no number.
+    // A single source has no number.
     let one = place.expect(0, &[&dry[..], &["--set", "data.train=a.txt"]].concat());
     assert!(!one.contains("source"), "{one}");
 }

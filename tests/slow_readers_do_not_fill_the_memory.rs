@@ -1,5 +1,4 @@
-//! Whoever reads a run's events slowly loses metrics and nothing else, is reported how many, and costs the trainer no
-//! memory.
+//! A slow reader of a run's events loses only metrics, gets their number, and does not make the trainer's memory grow.
 
 mod common;
 
@@ -13,15 +12,15 @@ use nix::sys::signal::Signal;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
-/// Events a second, and for how long no one reads them.
+/// Fault that emits 10,000 events a second, and time for which they are not read.
 const FLOOD: &str = "flood:10000";
 const ASLEEP: Duration = Duration::from_secs(20);
-/// By then the queue is full: from here on the trainer's memory must not grow.
+/// Time after which the queue is full, so that the trainer's memory must not grow any more.
 const FULL: Duration = Duration::from_secs(5);
-/// A queue without an end would grow by about 60 MB meanwhile.
+/// An unbounded queue would grow by about 60 MB meanwhile.
 const MOST_GROWTH: u64 = 16 << 20;
 
-/// Anonymous memory of a process, in bytes.
+/// Returns the anonymous memory of a process, in bytes.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap();
@@ -29,13 +28,13 @@ fn memory(pid: u32) -> u64 {
     kib << 10
 }
 
-/// A line of the journal or of what is printed.
+/// A line of the journal or of the output.
 #[derive(Debug)]
 struct Told {
     line: String,
     kind: String,
     seq: u64,
-    /// Of a gap.
+    /// Number of lost events of a gap.
     dropped: u64,
 }
 
@@ -55,7 +54,7 @@ impl Told {
     }
 }
 
-/// Whether `printed` is the journal with gaps in the places of as many events that may be lost. Returns how many are lost.
+/// Checks that `printed` is the journal with gaps in place of events that may be lost. Returns the number of lost events.
 fn is_the_journal_but_for_gaps(journal: &[Told], printed: &[Told]) -> u64 {
     let mut rest = journal.iter();
     let mut lost = 0;
@@ -73,14 +72,14 @@ fn is_the_journal_but_for_gaps(journal: &[Told], printed: &[Told]) -> u64 {
     lost
 }
 
-/// A client of the socket that has subscribed.
+/// Connects a client to the socket and subscribes.
 fn subscribe(socket: &str, words: &Value) -> UnixStream {
     let mut client = UnixStream::connect(socket).unwrap();
     client.write_all(format!("{words}\n").as_bytes()).unwrap();
     client
 }
 
-/// What a client of the socket gets from now on, until it is sent away or the run ends.
+/// Returns the messages to a client of the socket until the server disconnects it or the run ends.
 fn messages(stream: UnixStream) -> Vec<Value> {
     let lines = BufReader::new(stream).lines();
     lines
@@ -93,7 +92,7 @@ fn messages(stream: UnixStream) -> Vec<Value> {
 fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
     let place = Place::new();
     let mut command = place.heirloom(&["train", "mini.toml", "--name", "mine", "--json"]);
-    // Evaluations, probes, checkpoints and phases continue all the while.
+    // Evaluations, probes, checkpoints and phases continue during the flood.
     command.args(["--set", "reference.train.steps=500"]);
     command.args([
         "--set",
@@ -116,15 +115,15 @@ fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
 
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut event = || Some(Told::new(lines.next()?.unwrap()));
-    // Awake, the reader gets past the gap; then the run ends.
+    // The reader continues until after the gap; then the run ends.
     let mut printed = Vec::new();
     while printed.last().is_none_or(|e: &Told| e.kind != "gap") {
         printed.push(event().unwrap());
     }
     let reading = std::thread::spawn(move || messages(client));
-    // One that cannot read the journal takes what is left and learns what is not.
+    // A client without access to the journal gets the remaining events, and the number of lost ones.
     let skip = json!({"v": 1, "type": "subscribe", "after": 1, "skip": true});
-    // On a busy machine the flood may overtake it again, which ends the connection: it subscribes again, as a dashboard does.
+    // On a busy machine the flood may overtake the client again, which ends its connection. It subscribes again, like a dashboard.
     let first = wait("two events", || {
         let first = BufReader::new(subscribe(&socket, &skip)).lines();
         let first: Vec<Value> = first
@@ -171,7 +170,7 @@ fn a_reader_that_never_reads_does_not_hold_up_a_stop() {
     command.env("HEIRLOOM_FAULT", "flood:2000");
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let _guard = Background(child.id());
-    // Far more than a pipe holds.
+    // Far more events than a pipe holds.
     place.wait_event("mine", "a full pipe", |e| e["seq"].as_u64() > Some(3000));
     signal(child.id(), Signal::SIGUSR1);
     let begin = std::time::Instant::now();
@@ -196,7 +195,7 @@ fn a_terminal_that_takes_nothing_does_not_hold_up_a_stop() {
     place.wait_event("mine", "training", |e| e["kind"] == "train");
     let trainer = place.lock("mine")["pid"].as_u64().unwrap() as u32;
     let _guard = Background(trainer);
-    // Help opens and closes, each a large part of the screen, until the terminal's buffer is full.
+    // The help, a large part of the screen, opens and closes until the terminal's buffer is full.
     let mut keys = pair.master.take_writer().unwrap();
     wait("the dashboard that cannot write", || {
         for _ in 0..40 {
@@ -213,8 +212,8 @@ fn a_terminal_that_takes_nothing_does_not_hold_up_a_stop() {
     assert_eq!(place.show("mine")["state"], "interrupted");
 }
 
-/// Whether the main thread of a process has not woken for half a second, although it looks for keys all the time: it waits
-/// for the terminal to take what it writes.
+/// Returns `Some` if the main thread of a process has not woken for half a second. Normally it wakes often to check for keys, so it
+/// is waiting for the terminal to take its output.
 fn is_blocked(pid: u32) -> Option<()> {
     let woken = || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).ok()?;

@@ -1,4 +1,4 @@
-//! `heirloom bench train` measures what the trainer does, and refuses shapes that do not fit before it allocates them.
+//! `heirloom bench train` measures the trainer's steps, and refuses shapes that do not fit before it allocates memory.
 
 mod common;
 
@@ -62,7 +62,7 @@ fn a_measurement_tells_speed_memory_and_where_the_time_went() {
     }
 }
 
-/// Twelve layers' activations are 94 MB here; recomputed, one layer's and twelve inputs are 14 MB.
+/// The activations of twelve layers take 94 MB here; with recomputation, those of one layer and twelve inputs take 14 MB.
 #[test]
 fn recomputation_takes_less_memory_and_changes_nothing() {
     let place = Place::new();
@@ -91,7 +91,7 @@ fn what_it_begins_with_can_be_given_to_another_program() {
     let tokens: Value = serde_json::from_str(&tokens).unwrap();
     assert_eq!(tokens["shape"], serde_json::json!([2, 40]));
     assert_eq!(tokens["inputs"].as_array().unwrap().len(), 80);
-    // A model like any other, and the same when it is measured again.
+    // The written model can be read, and measuring it again gives the same losses.
     let info = place.expect(0, &["info", dir, "--json"]);
     let info: Value = serde_json::from_str(&info).unwrap();
     let again = [

@@ -1,5 +1,5 @@
-//! Once its buffers are there, a training step in bf16 asks for no more memory than its reports need. In f32 the `gemm`
-//! crate asks for room to pack operands in, and gives it back.
+//! Once its buffers exist, a training step in bf16 allocates only the memory of its reports. In f32 the `gemm` crate allocates memory
+//! to pack operands, and frees it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ fn a_step_in_steady_state() -> Result<()> {
                     .expect("shapes that fit");
                 asked.push(BYTES.load(Ordering::Relaxed) - before);
             }
-            // One activation of this model is 512 KiB, its logits are 8 MiB; f32's products pack a few MiB each.
+            // An activation of this model takes 512 KiB, and its logits 8 MiB; products in f32 pack a few MiB each.
             let most = match compute {
                 Precision::F32 => 32 << 20,
                 Precision::Bf16 => 128 << 10,

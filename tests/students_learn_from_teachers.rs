@@ -87,14 +87,14 @@ fn a_resumed_student_has_its_teacher_again() {
     train(&place, "whole", "kd");
     let whole = steps(&place, "whole", "baseline-kd");
     assert_eq!(whole.len(), 8);
-    // Half of the objective is the divergence, from the same weights and batches.
+    // With the same weights and batches, half of the objective is the divergence.
     let plain = steps(&place, "plain", "baseline-plain");
     assert!(
         plain[0].0 > 2.0 * whole[0].0 - 2.0 && plain[0] != whole[0],
         "{plain:?} {whole:?}"
     );
 
-    // In the middle of the student's phase, after the reference's 6 steps.
+    // Stops in the middle of the student's phase, after the reference's 6 steps.
     let args = [
         "train",
         "kd.toml",
@@ -136,7 +136,7 @@ fn a_teacher_is_planned_with_its_students() {
     let (plain, kd) = (phase("plain"), phase("kd"));
     assert!(plain["memory"]["teacher"].is_null());
     let teacher = kd["memory"]["teacher"].as_u64().unwrap();
-    // Weights of four layers of width 32 in f32, and more.
+    // At least the weights of four layers of width 32 in f32.
     assert!(teacher > 4 * 4 * 12 * 32 * 32, "{teacher}");
     let bytes = |phase: &Value| phase["memory_bytes"].as_u64().unwrap();
     assert_eq!(bytes(&kd), bytes(&plain) + teacher);

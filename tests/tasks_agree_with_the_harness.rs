@@ -1,5 +1,5 @@
-//! Downstream tasks give what EleutherAI's lm-evaluation-harness gives: the same texts, the same token ids, the same
-//! log-likelihoods and the same metrics. `tests/fixtures/make_eval_fixtures.py` ran the harness (lm_eval 0.4.13).
+//! Downstream tasks agree with EleutherAI's lm-evaluation-harness: they have the same texts, token ids, log-likelihoods and metrics.
+//! `tests/fixtures/make_eval_fixtures.py` ran the harness (lm_eval 0.4.13).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ fn json(path: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// A task's documents, and under their names what the harness made of them: MMLU's subjects have a file each.
+/// Returns a task's documents under the names of the harness's results; MMLU has one for each subject.
 fn documents(task: &Task) -> Vec<(String, Vec<Document>)> {
     let set = (task.load)(&fixtures().join("data"), None).unwrap();
     assert_eq!(set.skipped, 0);
@@ -108,7 +108,7 @@ fn metrics_are_those_of_the_harness() {
                     metric.name(),
                     value.value
                 );
-                // The harness resamples for perplexities.
+                // The harness estimates errors of perplexities by resampling.
                 if metric.name().starts_with("acc") {
                     let want = expected["metrics"][format!("{}_stderr", metric.name())].as_f64();
                     let apart = (value.stderr - want.unwrap()).abs();
@@ -119,7 +119,7 @@ fn metrics_are_those_of_the_harness() {
     }
 }
 
-/// Scores of all tasks with a small model, and the token ids of some requests.
+/// Compares the scores of all tasks with a small model, and the token ids of some requests.
 fn compare(model: &str, add_bos: bool) {
     let dir = fixtures().join("models").join(model);
     let expected = json(&format!("models/{model}.json"));
@@ -180,7 +180,7 @@ fn compare(model: &str, add_bos: bool) {
                 assert_eq!(got.len(), want.len());
                 for (got, want) in got.iter().zip(&want) {
                     let apart = (got.log_likelihood - want.log_likelihood).abs();
-                    // Sums over up to 3,000 tokens of a page, in f32 there.
+                    // The harness sums up to 3,000 tokens of a page in f32.
                     let most = 1e-3 + 2e-6 * want.log_likelihood.abs();
                     assert!(
                         apart < most,
@@ -201,7 +201,7 @@ fn compare(model: &str, add_bos: bool) {
     );
 }
 
-/// Requests without a context, and after a text that begins with the token that begins texts.
+/// Compares requests without a context, and requests whose context begins with the token that begins texts.
 fn compare_pairs(model: &str, add_bos: bool) {
     let dir = fixtures().join("models").join(model);
     let expected = json(&format!("models/{model}.json"));

@@ -1,5 +1,5 @@
-//! Downstream tasks and samples of a run: measured on the model in training, with the values of its checkpoints, without
-//! a trace in what is trained, and after a resume neither twice nor never.
+//! Downstream tasks and samples of a run are measured on the model in training. They agree with its checkpoints, do not affect
+//! training, and are made exactly once across a resume.
 
 mod common;
 
@@ -26,7 +26,7 @@ const NO_CONTROLS: [&str; 4] = [
     "control.reference_continued=false",
 ];
 
-/// A place whose config names two tasks, with their files. Some documents are longer than the model's context of 32.
+/// Makes a place whose config names two tasks, with their files. Some documents are longer than the model's context of 32.
 fn place() -> Place {
     let place = Place::new();
     let data = place.path().join("tasks");
@@ -61,8 +61,8 @@ fn place() -> Place {
     place
 }
 
-/// What a checkpoint's model reaches on a task, by name of the metric: read from its files, documents one by one and
-/// without shared beginnings.
+/// Returns the results of a checkpoint's model on a task, by name of the metric. The model is read from its files, and documents are
+/// evaluated one by one, without sharing beginnings.
 fn of_checkpoint(dir: &Path, data: &Path, task: &str) -> Vec<(String, f64, f64, usize)> {
     let model = Files::open(dir).unwrap().load(&Device::Cpu).unwrap();
     let task = tasks::find(task).unwrap();
@@ -105,7 +105,7 @@ fn results_of_a_run_are_those_of_its_checkpoints() {
     assert!(ends.len() >= 2, "{ends:?}");
     let (show, data) = (place.show("a"), place.path().join("tasks"));
     for phase in ends {
-        // Written with the phase's result.
+        // The checkpoint of the phase's result.
         let written = kind(&events, "checkpoint").filter(|e| e["phase"] == phase);
         let last = written.filter(|e| e["milestone"] == true).last().unwrap();
         let name = last["name"].as_str().unwrap();
@@ -160,7 +160,7 @@ fn tasks_leave_no_trace_in_training_and_kills_lose_and_repeat_none() {
     let mut kills = 0;
     loop {
         let mut child = place.start(&args);
-        // More and more of it, so that a busy machine gets on.
+        // The time increases, so that the run also finishes on a busy machine.
         let patience = Duration::from_millis(400 + 700 * kills);
         std::thread::sleep(patience);
         if let Some(status) = child.try_wait().unwrap() {
@@ -195,7 +195,7 @@ fn tasks_leave_no_trace_in_training_and_kills_lose_and_repeat_none() {
             assert_eq!(last["phase_step"], steps, "{phase} {task}: {show}");
         }
     }
-    // What the live branch has of a phase was measured at each step once.
+    // On the live branch, each result was measured once.
     let live = live_results(&place.events("killed"));
     let mut once = live.clone();
     once.dedup();
@@ -204,7 +204,7 @@ fn tasks_leave_no_trace_in_training_and_kills_lose_and_repeat_none() {
     assert_eq!(of_reference.count(), 6 * TASKS.len());
 }
 
-/// Phase, step and task of the results that no resume has dropped, sorted.
+/// Returns phase, step and task of the results that were not dropped by a resume, sorted.
 fn live_results(events: &[Value]) -> Vec<(String, u64, String)> {
     let mut live: Vec<(u64, (String, u64, String))> = Vec::new();
     for event in events {
@@ -302,7 +302,7 @@ fn what_a_config_asks_for_is_checked_before_a_run_exists() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["tasks"]["seconds"].as_f64().unwrap() > 0.0);
     assert!(json["phases"][0]["memory"]["tasks"].as_u64().unwrap() > 0);
-    // Where no task is named, nothing is counted or printed.
+    // Without tasks in the config, nothing is counted or printed.
     let plan = place.expect(0, &["train", "mini.toml", "--dry-run", "--json"]);
     let json: Value = serde_json::from_str(&plan).unwrap();
     assert!(json["tasks"].is_null() && json["phases"][0]["memory"]["tasks"].is_null());

@@ -1,5 +1,5 @@
-//! `heirloom data fetch` copies a task's documents from the hub into a data directory, and describes what to copy from
-//! where without a connection. The hub is a small server in the test.
+//! `heirloom data fetch` copies a task's documents from the hub into a data directory. Without a connection it lists the files to copy
+//! and their sources. The hub is a small server in the test.
 #![cfg(feature = "hub")]
 
 mod common;
@@ -19,12 +19,12 @@ const COMMIT: &str = "1d4c1e3f2a6b5c7d8e9f00112233445566778899";
 /// A hub on a port of this machine, until the test ends.
 struct Server {
     address: String,
-    /// `PATH RANGE` of each request.
+    /// Each request, as `PATH RANGE`.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// A hub with one data set.
+    /// Starts a hub with one data set.
     fn start(dataset: &'static str, files: &[(&str, &[u8])]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -36,7 +36,7 @@ impl Server {
         let log = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that has gone does not matter to the server.
+                // An error is ignored: the client may have disconnected.
                 let _ = answer(&stream, dataset, &files, &log);
             }
         });
@@ -173,7 +173,7 @@ fn a_task_is_fetched_once_and_copied_into_the_data_directory() {
 #[test]
 fn without_a_connection_it_says_what_to_copy_from_where() {
     let place = Place::new();
-    // A port that nothing listens on.
+    // A port without a server.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = format!("http://{}", free.local_addr().unwrap());
     drop(free);

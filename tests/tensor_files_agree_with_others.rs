@@ -1,7 +1,7 @@
-//! Tensor files hold for heirloom what they hold for others: what the Python packages safetensors and gguf write is read
-//! as they read it, and what heirloom writes they read, and candle too.
+//! Tensor files are read and written as by other programs: heirloom reads files of the Python packages safetensors and gguf as they
+//! do, and they and candle read heirloom's files.
 //!
-//! Fixtures are made by `tests/fixtures/make_tensor_fixtures.py`. With Python at hand, what is written is read by it:
+//! Fixtures are made by `tests/fixtures/make_tensor_fixtures.py`. The ignored tests have Python read heirloom's files:
 //!
 //!     python -m venv venv && venv/bin/pip install torch safetensors gguf
 //!     HEIRLOOM_PYTHON=venv/bin/python HEIRLOOM_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf \
@@ -39,7 +39,8 @@ fn read(source: &Source, name: &str) -> Vec<f32> {
     out
 }
 
-/// Every tensor of the fixture is there, exactly. `within` is for what candle and Python multiply in another order.
+/// Checks that every tensor of the fixture is read exactly, or with an error of at most `within` for types whose factors candle and
+/// Python multiply in different orders.
 fn agrees(source: &Source, wanted: &serde_json::Value, within: impl Fn(&str) -> f32) {
     for (name, wanted) in wanted.as_object().unwrap() {
         let shape: Vec<usize> = serde_json::from_value(wanted["shape"].clone()).unwrap();
@@ -82,7 +83,7 @@ fn sharded_directories_are_read_as_python_reads_them() {
 #[test]
 fn every_quantization_is_read_as_python_reads_it() {
     let source = Source::open(&fixtures().join("all.gguf")).unwrap();
-    // K-quants: d * scale * q - m, rounded once more or less.
+    // K-quants compute d * scale * q - m with one rounding more or less.
     agrees(&source, &expected("all.gguf"), |name| {
         if name.ends_with("_K") || name.ends_with("_1") {
             2e-6
@@ -155,7 +156,7 @@ fn rows_are_the_same_as_the_whole() {
     );
 }
 
-/// A header of versions 1 to 3 with one key and two tensors, and their data.
+/// Makes a file of version 1 to 3 with one key and two tensors.
 fn by_hand(version: u32) -> Vec<u8> {
     let length = |out: &mut Vec<u8>, n: u64| match version {
         1 => out.extend((n as u32).to_le_bytes()),
@@ -264,13 +265,13 @@ fn a_model_of_many_gigabytes_opens_at_once() {
         "{:?}",
         begun.elapsed()
     );
-    // Other tests of this file run next to it.
+    // The limit leaves room for other tests, which run in the same process.
     assert!(resident_kib() < before + (32 << 10));
     assert!(out.iter().all(|&v| v == 0.0));
     assert_eq!(source.data_bytes(), 16_384_000_000);
 }
 
-/// Tensors of all types that are written, and one with a row that Q8_0 cannot keep.
+/// Returns tensors of the given types, including one with rows that do not fit Q8_0's blocks.
 fn specs(dtypes: &[DType]) -> Vec<Spec> {
     let shapes: [&[usize]; 4] = [&[3, 64], &[33], &[2, 2, 32], &[5, 31]];
     let of = |dtype: &DType| {
@@ -284,7 +285,7 @@ fn specs(dtypes: &[DType]) -> Vec<Spec> {
     dtypes.iter().flat_map(of).collect()
 }
 
-/// Values that f16 and bf16 keep exactly.
+/// Fills in values that f16 and bf16 represent exactly.
 fn fill(spec: &Spec, out: &mut [f32]) -> Result<(), TensorError> {
     let first = spec.name.len() as f32;
     for (i, v) in out.iter_mut().enumerate() {
@@ -350,7 +351,7 @@ fn write_gguf(path: &Path) -> Vec<Spec> {
     specs
 }
 
-/// What a file gives back: Q8_0 within half a step of its scale.
+/// Checks the values that a file returns; those of Q8_0 within half a step of its scale.
 fn same(spec: &Spec, got: &[f32]) {
     let within = match gguf::stored_as(spec) {
         DType::Quantized(_) => 0.05,

@@ -1,4 +1,4 @@
-//! The journal that screens are tested with is one that the program itself could have written.
+//! The journal for the tests of screens is one that the program could have written.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]

@@ -1,4 +1,4 @@
-//! `heirloom` alone: what it lists, what can be opened and started there, and how it gets along with many runs.
+//! Tests the home screen (`heirloom` without a command): its lists, opening and starting runs, and many runs.
 
 mod common;
 #[path = "fixtures/journal/mod.rs"]
@@ -35,7 +35,7 @@ fn put(place: &Place, name: &str, lines: &str, later: i64) {
     fs::write(dir.join("config.toml"), "").unwrap();
 }
 
-/// The names in the list, from the top.
+/// Returns the names in the list, from the top.
 fn names(screen: &str, known: &[&str]) -> Vec<String> {
     let first = |line: &str| {
         let line = line.trim_start_matches(['│', '>', ' ']);
@@ -47,7 +47,7 @@ fn names(screen: &str, known: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The name that is marked.
+/// Returns the selected name.
 fn marked(screen: &str) -> String {
     let line = screen.lines().find(|line| line.contains("│> "));
     let line = line.unwrap_or_default().trim_start_matches(['│', '>', ' ']);
@@ -70,7 +70,7 @@ fn a_newcomer_starts_a_preset_with_enter() {
     open(&mut home, "q", "leave");
     home.press("j\r");
     assert_eq!(home.exit_code(), 3);
-    // The window had a title meanwhile, and has its own again.
+    // The window's title was changed, and is restored.
     let written = String::from_utf8_lossy(&home.written()).into_owned();
     let kept = written.find("\x1b[22;2t\x1b]2;").unwrap();
     let back = written.rfind("\x1b[23;2t").unwrap();
@@ -78,7 +78,7 @@ fn a_newcomer_starts_a_preset_with_enter() {
     assert!(written.contains("\x1b]2;* tiny"), "no title of the run");
 }
 
-/// Enter at a run: one in progress is attached to, one that was stopped is resumed after a question.
+/// Enter attaches to a run in progress, and resumes a stopped one after a question.
 #[test]
 fn enter_attaches_resumes_and_watches_and_the_run_stays_marked() {
     let place = Place::new();
@@ -96,7 +96,7 @@ fn enter_attaches_resumes_and_watches_and_the_run_stays_marked() {
     home.see("control: you");
     home.press("q");
     home.see("Enter attaches to it");
-    // One that is over is watched, and is still the marked one afterwards.
+    // A finished run is watched, and is still selected afterwards.
     home.press("j");
     home.see("Enter watches it");
     home.press("\r");
@@ -140,7 +140,7 @@ fn a_run_is_named_and_started_and_what_is_wrong_is_shown_in_place() {
     home.see("cannot be a run's name");
     home.press("\x15taken\r");
     home.see("run taken exists already");
-    // Files that the config names are looked for as well.
+    // The config's files are also checked.
     fs::write(
         place.path().join("far.toml"),
         common::MINI.replace("builtin:tinyshakespeare", "missing.txt"),
@@ -148,7 +148,7 @@ fn a_run_is_named_and_started_and_what_is_wrong_is_shown_in_place() {
     .unwrap();
     home.press("\x15fresh\x1b[A\x15far.toml\r");
     home.see("missing.txt");
-    // Tab completes the config, leads on, and turns the policy.
+    // Tab completes the config, moves to the next field, and changes the policy.
     home.press("\x15mi\t");
     home.see("> config  mini.toml");
     home.press("\x1b[B\x1b[B\t\t");
@@ -169,7 +169,7 @@ fn esc_closes_the_form_and_the_list_is_as_it_was() {
     let mut home = Pty::start(&place, &[], 80, 24);
     let before = home.see("> tiny");
     open(&mut home, "n", " new run ");
-    // Keys of the list are letters here.
+    // Keys of the list type letters here.
     home.press("qGnw");
     home.see("> config  qGnw");
     home.press("\x1b");
@@ -224,7 +224,7 @@ fn a_run_that_cannot_be_read_says_why() {
     assert!(screen.contains("unreadable"), "{screen}");
 }
 
-/// Where nothing changes, nothing goes over the line to the terminal.
+/// If nothing changes, nothing is written to the terminal.
 #[test]
 fn an_idle_home_screen_writes_nothing() {
     let place = Place::new();
@@ -233,7 +233,7 @@ fn an_idle_home_screen_writes_nothing() {
     home.see("matched");
     std::thread::sleep(Duration::from_millis(500));
     let before = home.written().len();
-    // Longer than the time after which runs are listed, and ages counted, again.
+    // Longer than the times between two listings and between two updates of ages.
     std::thread::sleep(Duration::from_secs(12));
     let written = home.written();
     let more = String::from_utf8_lossy(&written[before..]).into_owned();
@@ -250,7 +250,7 @@ fn a_thousand_runs_do_not_keep_a_key_waiting() {
     for n in 0..1000 {
         let name = format!("run-{n:04}");
         put(&place, &name, &few, n);
-        // Each a second later, whatever the clock of the file system.
+        // Each file is a second later, independent of the file system's clock.
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + n as u64);
         let journal = place.run_dir(&name).join("events.jsonl");
         let journal = fs::File::options().append(true).open(journal).unwrap();
@@ -268,7 +268,7 @@ fn a_thousand_runs_do_not_keep_a_key_waiting() {
     );
     home.press("\x1b[5~");
     home.see(" 975-987 of 1000 ");
-    // All of them are read in the end, the one at the bottom too.
+    // In the end all runs are read, including the last one.
     home.press("G");
     wait("the last run", || {
         let screen = home.text();

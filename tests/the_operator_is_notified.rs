@@ -1,4 +1,4 @@
-//! An operator who looks elsewhere is notified: by a command that the training process runs, and by the terminal of the run's
+//! An operator who looks elsewhere is notified by a command that the training process runs, and by the terminals of the run's
 //! dashboards.
 
 mod common;
@@ -16,14 +16,14 @@ use serde_json::Value;
 const FEW_EVALS: [&str; 2] = ["--set", "eval.every=20"];
 const ASK: [&str; 2] = ["--set", "policy.mode=ask"];
 const OVERRUN: [&str; 2] = ["--set", "policy.max_overrun_steps=1000000"];
-/// The first round is good enough.
+/// Makes the first round match the reference.
 const MATCHED: [&str; 2] = ["--set", "match.tolerance=100"];
 
-/// What the script of [`with_script`] appends to `notices`.
+/// Script for [`with_script`] that appends a line to `notices`.
 const APPEND: &str =
     "echo \"$HEIRLOOM_EVENT|$HEIRLOOM_STEP|$HEIRLOOM_TEXT|$HEIRLOOM_RUN\" >>notices\n";
 
-/// A place whose config names a script with these lines, which run in the place's directory.
+/// Makes a place whose config names a script with these lines, which run in the place's directory.
 fn with_script(lines: &str, on: &str) -> Place {
     let place = Place::new();
     let script = place.path().join("notify.sh");
@@ -36,13 +36,13 @@ fn with_script(lines: &str, on: &str) -> Place {
     place
 }
 
-/// What the script has appended, line by line.
+/// Returns the lines that the script has appended.
 fn appended(place: &Place) -> Vec<String> {
     let text = std::fs::read_to_string(place.path().join("notices")).unwrap_or_default();
     text.lines().map(String::from).collect()
 }
 
-/// The messages about notifications in the journal, with their events' kinds.
+/// Returns the messages about notifications in the journal, with their events' kinds.
 fn journaled(place: &Place) -> Vec<(String, String)> {
     let events = place.events("mine").into_iter();
     let message = |e: Value| {
@@ -80,7 +80,7 @@ fn stop(child: &mut std::process::Child) -> Duration {
 
 #[test]
 fn the_command_is_run_once_for_each_event_in_order_and_the_end_waits_for_it() {
-    // Printed words go to the log; the last command takes longer than the end of the process would.
+    // The script's output goes to the log. The last command takes longer than the end of the process would.
     let script = format!("echo printed; test $HEIRLOOM_EVENT = done && sleep 2\n{APPEND}");
     let place = with_script(&script, "'decision', 'nan', 'stall', 'best', 'done'");
     place.expect(0, &train(&[&FEW_EVALS, &MATCHED]));
@@ -110,7 +110,7 @@ fn the_command_is_run_once_for_each_event_in_order_and_the_end_waits_for_it() {
         log(&place),
         "printed\nnotify best: exit 0\nprinted\nnotify decision: exit 0\nprinted\nnotify done: exit 0\n"
     );
-    // Who only reads runs nothing.
+    // Read-only commands do not run the script.
     for args in [
         &["watch", "mine"][..],
         &["replay", "mine", "--speed", "max"],
@@ -134,7 +134,7 @@ fn without_a_command_nothing_is_run_or_journaled() {
     for name in ["RUN", "EVENT", "STEP", "TEXT"] {
         assert!(help.contains(&format!("HEIRLOOM_{name} ")), "{help}");
     }
-    // One that is asked for nothing is not run.
+    // A script that is not configured for any event is not run.
     let place = with_script(APPEND, "");
     place.expect(0, &train(&[&FEW_EVALS, &MATCHED]));
     assert_eq!(appended(&place), Vec::<String>::new());
@@ -204,7 +204,7 @@ fn a_command_that_cannot_be_run_is_a_warning() {
     );
 }
 
-/// A run's directory may come from anyone: what its config.toml names is not run before the operator gives it again.
+/// A run's directory may come from an untrusted source: a command in its config.toml is not run until the operator passes it again.
 #[test]
 fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
     let place = with_script(APPEND, "'decision', 'done'");
@@ -235,11 +235,11 @@ fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
     let (kind, warning) = &journaled[0];
     assert_eq!(kind, "warning");
     assert!(err.contains(warning), "{err}");
-    // Nor does another run that takes its config from there.
+    // Another run that takes its config from this one does not run the command either.
     let args = ["train", "--decisions", "mine", "--name", "twin"];
     place.expect(0, &[&args, &settings[..]].concat());
     assert_eq!(appended(&place), Vec::<String>::new());
-    // What it advises works.
+    // The warning's advice works.
     let (_, advice) = warning.split_once("to run it, add ").unwrap();
     copy("again");
     let program = env!("CARGO_BIN_EXE_heirloom");
@@ -258,7 +258,7 @@ fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
     assert!(lines[0].starts_with("decision|") && lines[1].starts_with("done|"));
 }
 
-/// The texts of OSC 9, and the number of bells that end no sequence.
+/// Returns the texts of OSC 9, and the number of bells that do not end a sequence.
 fn rung(pty: &Pty) -> (Vec<String>, usize) {
     let written = pty.written();
     let text = String::from_utf8_lossy(&written).into_owned();
@@ -285,11 +285,11 @@ fn the_runs_own_dashboard_rings_the_bell() {
     let mut pty = Pty::start(&place, &train(&[&FEW_EVALS, &MATCHED, &notify]), 80, 24);
     pty.see("outcome: matched");
     wait("two bells", || (rung(&pty) == (vec![], 2)).then_some(()));
-    // Under `auto`, one that is answered at once is a decision as well.
+    // Under `auto`, a decision that is answered at once also rings.
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
     assert_eq!(rung(&pty), (vec![], 2));
-    // Of what is past, and without control, nothing rings.
+    // Past events, and screens without control, do not ring.
     let mut pty = Pty::start(&place, &["watch", "mine"], 80, 24);
     pty.see("outcome: matched");
     pty.press("q");

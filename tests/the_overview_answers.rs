@@ -1,5 +1,5 @@
-//! What an operator asks of the Overview is answered in the text of the screen, in eight states of a realistic run, on a
-//! small terminal and on a large one. What the small one has no room for is one named key away.
+//! The Overview's text answers an operator's questions in eight states of a realistic run, on a small and on a large terminal. If the
+//! small one has no room for an answer, it names the key that shows it.
 
 #[path = "common/expected.rs"]
 mod expected;
@@ -25,7 +25,7 @@ fn run_at(moment: Moment) -> RunState {
     run
 }
 
-/// The rows of the screen after these keys.
+/// Returns the rows of the screen after these keys.
 fn screen(moment: Moment, run: &RunState, size: (u16, u16), keys: &[&str]) -> Vec<String> {
     let theme = Theme::mono();
     let stage = Stage {
@@ -42,7 +42,7 @@ fn screen(moment: Moment, run: &RunState, size: (u16, u16), keys: &[&str]) -> Ve
         .collect()
 }
 
-/// A screen under test: what is asked of it must be in its text.
+/// A screen under test, whose text must contain the answers.
 struct Asked {
     name: &'static str,
     text: String,
@@ -69,7 +69,7 @@ fn asked(moment: Moment, run: &RunState, size: (u16, u16), keys: &[&str]) -> Ask
     }
 }
 
-/// What the run does, by its first line it.
+/// Returns the words that must describe the run's state in the first line.
 fn state(moment: Moment) -> &'static [&'static str] {
     match moment {
         Moment::Healthy | Moment::Deciding | Moment::PastTheEnd => {
@@ -86,7 +86,7 @@ fn state(moment: Moment) -> &'static [&'static str] {
     }
 }
 
-/// The journal of a moment, read without the program.
+/// Returns the figures of a moment's journal, computed without the program's code.
 fn expected(moment: Moment) -> Expected {
     let silence = if moment.is_live() {
         moment.silence_ms()
@@ -102,7 +102,7 @@ fn is_open(moment: Moment) -> bool {
 }
 
 impl Asked {
-    /// What is asked in every state, but for the evidence.
+    /// Checks the figures that every state must show, except the evidence.
     #[track_caller]
     fn has_figures(&self, moment: Moment) {
         let expected = expected(moment);
@@ -119,10 +119,10 @@ impl Asked {
         match moment {
             _ if moment.is_live() => self.has("who has control?", &["control: you"]),
             Moment::Interrupted => self.has("who has control?", &["read only"]),
-            // Nothing is left to be controlled.
+            // A run that is over cannot be controlled.
             _ => self.lacks("control: "),
         }
-        // Where nothing moves, no time can be known.
+        // A remaining time is known only while the run trains.
         match moment {
             Moment::Healthy | Moment::Stalled => {
                 self.has("when is a decision due?", &[&expected.decision_in()]);
@@ -149,7 +149,7 @@ impl Asked {
         );
     }
 
-    /// The evidence with its age, and what each choice costs.
+    /// Checks the evidence with its age, and the cost of each choice.
     #[track_caller]
     fn has_evidence(&self, moment: Moment) {
         let expected = expected(moment);
@@ -164,7 +164,7 @@ impl Asked {
         }
     }
 
-    /// A row of a table of choices, with exactly these cells.
+    /// Checks a row of a table of choices for exactly these cells.
     #[track_caller]
     fn has_row(&self, name: &str, cells: &[String]) {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -176,7 +176,7 @@ impl Asked {
     }
 }
 
-/// The figures of `i`, page by page.
+/// Returns all pages of the info layer.
 fn figures(moment: Moment, run: &RunState, size: (u16, u16)) -> Asked {
     let pages = [&["i"][..], &["i", "PgDn"], &["i", "PgDn", "PgDn"]];
     let text = pages.map(|keys| screen(moment, run, size, keys).join("\n"));
@@ -198,7 +198,7 @@ fn every_state_answers_on_a_large_screen() {
         screen.has("how far is the round?", &[&expected(moment).progress()]);
         screen.has("which keys help?", &["? help", "q quit"]);
         match moment {
-            // The result takes the place of the choices, which are past.
+            // After the end, the result takes the place of the choices.
             Moment::Done => {
                 let evidence = expected(moment).evidence(false);
                 screen.has("on what did the decision rest?", &[&evidence]);
@@ -224,7 +224,7 @@ fn every_state_answers_on_a_small_screen_or_at_one_key() {
         screen.has("what does it do?", state(moment));
         screen.has("how far is the round?", &[&expected.progress()]);
         screen.has("where is the rest?", &["i info"]);
-        // The reason of a pause that no one asked for takes the place of the losses.
+        // The reason of an unexpected pause takes the place of the losses.
         if moment != Moment::Nan {
             let losses = [expected.train(), expected.val(), expected.gap()];
             screen.has(
@@ -299,7 +299,7 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
             confirming.has("what does it cost?", &repeated);
             confirming.has("what am I about to do?", &[question]);
         }
-        // A sentence that is wrapped in a narrow panel is still all there.
+        // A sentence that is wrapped in a narrow panel is complete.
         for size in [(60, 15), (40, 12)] {
             for confirming in [false, true] {
                 let enter: &[&str] = if confirming { &["Enter"] } else { &[] };
@@ -319,7 +319,7 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
     }
 }
 
-/// The rows of each panel's inside, where a panel's frame begins at a `┌`.
+/// Returns the rows inside each panel, whose frame begins at a `┌`.
 fn panels(rows: &[String]) -> Vec<(String, Vec<String>)> {
     let cells: Vec<Vec<char>> = rows.iter().map(|r| r.chars().collect()).collect();
     let at = |y: usize, x: usize| cells.get(y).and_then(|row| row.get(x)).copied();

@@ -1,4 +1,4 @@
-//! Without a terminal: reference, inherit, train, grow, controls, table; and everything a run leaves behind.
+//! Runs the complete recipe without a terminal (reference, inherit, train, grow, controls, table), and checks a run's files.
 
 mod common;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 fn the_recipe_runs_and_leaves_a_readable_run() {
     let place = Place::new();
     let out = place.expect(0, &["train", "mini.toml", "--name", "mine"]);
-    // The table ends the output, with every phase in it.
+    // The output ends with the table of all phases.
     let table = out
         .split("\nphase ")
         .nth(1)
@@ -75,7 +75,7 @@ fn the_recipe_runs_and_leaves_a_readable_run() {
     let list: Value = serde_json::from_str(&place.expect(0, &["ls", "--json"])).unwrap();
     assert_eq!(list[0]["name"], "mine");
     assert!(place.expect(0, &["show", "mine"]).contains("outcome: "));
-    // Watching a finished run tells it and ends.
+    // `watch` prints a finished run and ends.
     let watched = place.expect(0, &["watch", "mine"]);
     assert!(
         watched.contains("outcome: ") && watched.contains("round 1 starts: 1 layer"),
@@ -97,7 +97,7 @@ fn journal_is_whole(events: &[Value]) {
     };
     ordered("step");
     ordered("elapsed");
-    // Every decision was opened and resolved by the policy, every growth stands in the journal.
+    // The policy has opened and resolved every decision, and every growth is in the journal.
     let count = |fits: &dyn Fn(&Value) -> bool| events.iter().filter(|e| fits(e)).count();
     let opened = count(&|e| e["kind"] == "decision" && e["status"] == "open");
     let resolved =
@@ -105,7 +105,7 @@ fn journal_is_whole(events: &[Value]) {
     assert_eq!(opened, resolved);
     assert_eq!(count(&|e| e["kind"] == "grow"), 2);
     assert!(count(&|e| e["kind"] == "inherit") == 1);
-    // Next to the ranks, each layer's influence; once a step has been made, how its queries and keys are taught.
+    // A probe has each layer's influence in addition to its ranks and, after the first step, the gradients of its queries and keys.
     let mut taught = 0;
     for probe in events.iter().filter(|e| e["kind"] == "probe") {
         let layers = probe["max_rank"].as_array().unwrap().len();
@@ -277,7 +277,7 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     let mut command = place.heirloom(&args);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     place.wait_event("mine", "the end", |e| e["kind"] == "done");
-    // Nothing is lost, either: all of it is there once it is read.
+    // Nothing is lost: all of the output is there once it is read.
     let mut out = String::new();
     child
         .stdout
@@ -309,7 +309,7 @@ fn bf16_trains_to_the_same_losses() {
     };
     let (exact, rounded) = (losses("f32", "f32"), losses("bf16", "bf16"));
     assert_ne!(exact, rounded, "bf16 was not computed in");
-    // The reference's steps are large: even another order of sums moves its loss by some thousandths.
+    // The reference's steps are large: even a different order of summation changes its loss by some thousandths.
     assert!(
         (exact[0] - rounded[0]).abs() < 0.02,
         "{rounded:?}, in f32 {exact:?}"

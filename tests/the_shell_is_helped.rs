@@ -1,4 +1,4 @@
-//! What the command line says of itself: grouped help, presets, completions, manual pages.
+//! Tests the command line's own documentation: grouped help, presets, completions, manual pages.
 
 mod common;
 
@@ -46,7 +46,7 @@ fn train_without_a_config_lists_the_presets() {
     }
 }
 
-/// bash itself completes a command, an option and a value with the script.
+/// bash completes a command, an option and a value with the generated script.
 #[test]
 fn bash_completes_commands_options_and_values() {
     let complete = |words: &str| {
@@ -85,7 +85,7 @@ fn every_command_has_a_manual_page() {
     let place = dir.path().join("man1");
     let args = ["man", place.to_str().unwrap()];
     let output = heirloom(&args);
-    // A directory that is not there is an error with its name.
+    // A missing directory is an error that names it.
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("man1"));
     std::fs::create_dir(&place).unwrap();
@@ -101,7 +101,7 @@ fn every_command_has_a_manual_page() {
     assert_eq!(stdout(&["man"]), page("heirloom.1"));
 }
 
-/// `heirloom doctor` with these variables, without a network: what it prints, and its exit code.
+/// Runs `heirloom doctor` with these variables, without a network. Returns its output and its exit code.
 fn doctor(
     place: &std::path::Path,
     args: &[&str],
@@ -148,7 +148,7 @@ fn doctor_names_what_is_there_and_what_to_do() {
     ] {
         assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
     }
-    // Nothing is left behind.
+    // No file is left.
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
@@ -170,13 +170,13 @@ fn doctor_has_the_same_as_json() {
         let check = of(name);
         let status = check["status"].as_str().unwrap();
         assert!(["ok", "warn"].contains(&status), "{check}");
-        // A warning says what to do.
+        // Every warning has advice.
         assert!(status == "ok" || check["advice"].is_string(), "{check}");
     }
     assert_eq!(of("locale")["status"], "ok");
 }
 
-/// A hub that does not answer is a finding; a place that takes no runs makes heirloom unusable.
+/// A hub that does not answer is only a finding; a directory that cannot hold runs is a failure.
 #[test]
 fn doctor_fails_only_where_no_run_can_be_written() {
     let place = tempfile::tempdir().unwrap();

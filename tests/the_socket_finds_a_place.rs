@@ -1,5 +1,4 @@
-//! The control socket takes the first of several places that lets it, and a training that cannot be attached reports
-//! it.
+//! The control socket is made at the first possible one of several places, and a training without a socket reports it.
 
 mod common;
 
@@ -11,7 +10,7 @@ use common::{Background, Place, is_alive, signal, texts, wait};
 
 const LONG: [&str; 2] = ["--set", "reference.train.steps=1000000"];
 
-/// `train -d` of a run `mine` under `runs`, and what it prints.
+/// Starts `train -d` of a run `mine` under `runs`. Returns it with its output.
 fn in_background(
     place: &Place,
     runs: &str,
@@ -56,7 +55,7 @@ fn a_place_that_is_taken_or_open_to_others_is_passed_for_the_next() {
     let open = place.path().join("xdg");
     std::fs::create_dir(&open).unwrap();
     set_mode(&open, 0o777);
-    // Too long for a socket of its own.
+    // The path is too long for a socket in the run's directory.
     let runs = "x".repeat(110);
     let (run, out) = in_background(&place, &runs, |c| {
         c.env("TMPDIR", &temp).env("XDG_RUNTIME_DIR", &open);
@@ -64,7 +63,7 @@ fn a_place_that_is_taken_or_open_to_others_is_passed_for_the_next() {
     assert!(out.contains(": heirloom attach "), "{out}");
     let socket = socket(&place, &runs);
     let own = socket.parent().unwrap();
-    // The known name under /tmp is not this test's to take, and may be used before the random one.
+    // The fixed name under /tmp may belong to another program, and is tried before the random one.
     assert!(own != known && own != open, "{}", socket.display());
     let made = std::fs::metadata(own).unwrap();
     assert_eq!((made.mode() & 0o777, made.uid()), (0o700, user));

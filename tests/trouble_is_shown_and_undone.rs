@@ -1,4 +1,5 @@
-//! What an operator sees of a run in trouble, and how it is undone: at a terminal, by scripts, and after the process is gone.
+//! Tests what an operator sees of a run in trouble, and how trouble is undone: at a terminal, by scripts, and after the process has
+//! ended.
 
 mod common;
 
@@ -6,7 +7,7 @@ use common::pty::Pty;
 use common::{Background, Place, signal, wait};
 use nix::sys::signal::Signal;
 
-/// A round that is long, evaluated often, with checkpoints; its loss and its pauses are of no interest.
+/// A long round with frequent evaluations and checkpoints. Its losses and pauses do not matter.
 const ROUND: [&str; 10] = [
     "--set",
     "reference.train.steps=20",
@@ -20,14 +21,14 @@ const ROUND: [&str; 10] = [
     "checkpoint.keep=100",
 ];
 
-/// The run at a terminal, in its first round, with a checkpoint; it ends with the test.
+/// Starts a run at a terminal, and waits for its first round and a checkpoint. The process is ended with the test.
 fn trainer(place: &Place, size: (u16, u16)) -> (Pty, Background) {
     let args = ["train", "mini.toml", "--name", "mine"];
     let pty = Pty::start(place, &[&args[..], &ROUND].concat(), size.0, size.1);
     place.wait_event("mine", "a checkpoint of the round", |e| {
         e["kind"] == "checkpoint" && e["phase"] == "round-1" && e["val_loss"].is_number()
     });
-    // A closed terminal would leave it in the background.
+    // A closed terminal would leave the process running in the background.
     let pid = place.lock("mine")["pid"].as_u64().unwrap();
     (pty, Background(pid as u32))
 }
@@ -48,7 +49,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     for part in ["best val", "R roll back to b0-s", ":set lr", "Esc dismiss"] {
         assert!(screen.contains(part), "{part}: {screen}");
     }
-    // The journal reports it once, with the command that lists what helps.
+    // The journal has one warning, with the command that lists the remedies.
     let warning = place.wait_event("mine", "a warning", |e| {
         e["kind"] == "warning"
             && e["message"]
@@ -69,7 +70,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     );
     let text = place.expect(0, &["show", "mine"]);
     assert!(text.contains("trouble    diverged"), "{text}");
-    // The decision suggests the way back.
+    // The decision suggests a rollback.
     pty.press("D");
     let screen = pty.see("decide · round");
     assert!(screen.contains("> roll back"), "{screen}");
@@ -77,7 +78,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     std::thread::sleep(std::time::Duration::from_millis(350));
     pty.press("\x1b");
     pty.see_that("no prompt", |s| !s.contains("decide · round"));
-    // The picker has the good checkpoint marked, and looks at it before it asks.
+    // The picker has selected the good checkpoint, and verifies it before it asks.
     pty.press("R");
     let screen = pty.see("every file verified");
     assert!(
@@ -95,7 +96,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     pty.press("\r");
     let back = place.wait_event("mine", "a rollback", |e| e["kind"] == "rollback");
     assert!(back["checkpoint"].as_str().unwrap().starts_with("b0-s"));
-    // The trouble is over, and what was left is on the chart and in `show`.
+    // The trouble is over, and the abandoned branch is on the chart and in `show`.
     pty.see_that("no banner", |s| !s.contains("! diverged"));
     pty.see("◂");
     wait("the rollback in show, with an evaluation since", || {
@@ -131,7 +132,7 @@ fn a_damaged_checkpoint_is_not_offered_and_a_wrong_name_not_asked_about() {
     pty.see_that("no line", |s| !s.contains(" command "));
     pty.press("R");
     pty.see(" roll back · ");
-    // The damaged one is the newest.
+    // The damaged checkpoint is the newest.
     pty.press("g");
     pty.press("g");
     pty.see("is damaged");
@@ -174,7 +175,7 @@ fn the_controller_is_called_by_user_and_terminal_and_its_leaving_is_said() {
         screen.contains(&format!("(pid {})", first.pid())),
         "{screen}"
     );
-    // The second one may detach and nothing else.
+    // The second dashboard may only detach.
     first.hang_up();
     second.see_that("no controller in the first line", |s| {
         s.contains("TRAIN") && !s.lines().next().unwrap_or_default().contains("@pts/")
@@ -184,7 +185,7 @@ fn the_controller_is_called_by_user_and_terminal_and_its_leaving_is_said() {
         message.contains("@pts/") && message.ends_with("has left; control is free")
     });
     drop(second);
-    // Who comes back sees what has happened meanwhile.
+    // An operator who returns sees the events since the last visit.
     place.ctl("mine", &["decide"]);
     let third = Pty::start(&place, &["attach", "mine"], 80, 24);
     let screen = third.see("since you last looked");

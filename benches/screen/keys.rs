@@ -1,29 +1,29 @@
-//! Keys at a live screen, and how long each takes to the end of the frame that shows it.
+//! Measures the time from a key at a live screen to the end of the frame that shows its effect.
 
 use std::time::{Duration, Instant};
 
 use super::common::pty::Pty;
 
-/// How often all keys are pressed.
+/// Number of times that all keys are pressed.
 const ROUNDS: usize = 9;
-/// Between two keys, in milliseconds; a part of it changes from key to key, so that keys fall everywhere between two frames.
+/// Shortest and longest time between two keys, in milliseconds. It varies, so that keys fall at any time between two frames.
 const GAP: (u64, u64) = (90, 130);
-/// What ends a frame: the end of a synchronised update.
+/// The sequence that ends a frame: the end of a synchronised update.
 const FRAME_END: &[u8] = b"\x1b[?2026l";
 
-/// A key, and how its frame is recognised.
+/// A key, and the feature by which its frame is recognised.
 struct Key {
-    /// As a terminal sends it.
+    /// The bytes that a terminal sends for the key.
     bytes: &'static str,
     name: &'static str,
     shows: Shows,
 }
 
-/// What the frame of a key has in its text.
+/// The feature of a frame's text that shows a key's effect.
 enum Shows {
     This(&'static str),
     Not(&'static str),
-    /// The cursor is at another step than before.
+    /// The cursor is at a different step.
     CursorElsewhere,
 }
 
@@ -33,7 +33,7 @@ const fn key(bytes: &'static str, name: &'static str, shows: Shows) -> Key {
     Key { bytes, name, shows }
 }
 
-/// What stands before the cursor's step.
+/// The text before the cursor's step.
 const CURSOR: &str = "└ @";
 
 /// Keys of several kinds. After the last one the screen is as it was before the first.
@@ -67,7 +67,7 @@ const KEYS: &[Key] = &[
 
 /// Milliseconds from each key to the end of its frame.
 pub struct Latencies {
-    /// From the shortest on, with the key's name; infinite where no frame before the next key shows it.
+    /// Latencies in ascending order, with the key's name; infinite if no frame before the next key shows the effect.
     sorted: Vec<(f64, &'static str)>,
 }
 
@@ -83,7 +83,7 @@ impl Latencies {
         value.map_or(f64::NAN, |(ms, _)| *ms)
     }
 
-    /// The keys that took longer than this, the slowest first.
+    /// Returns the keys that took longer than this, slowest first.
     pub fn slower_than(&self, ms: f64) -> impl Iterator<Item = &(f64, &'static str)> {
         self.sorted
             .iter()
@@ -92,8 +92,8 @@ impl Latencies {
     }
 }
 
-/// Presses every key, and finds their frames in what the program has written. Frames are looked at only afterwards, so that
-/// looking takes no time from the program.
+/// Presses every key, and finds their frames in the program's output. Frames are parsed only afterwards, so that parsing takes no
+/// time from the program.
 pub fn press_all(pty: &mut Pty, size: (u16, u16)) -> Latencies {
     let began = Instant::now();
     let mut pressed = Vec::new();
@@ -107,25 +107,25 @@ pub fn press_all(pty: &mut Pty, size: (u16, u16)) -> Latencies {
     latencies(&pressed, &frames(pty, size, began))
 }
 
-/// The places behind each frame's end.
+/// Returns the offsets after each frame's end.
 pub fn frame_ends(written: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memmem::find_iter(written, FRAME_END).map(|at| at + FRAME_END.len())
 }
 
-/// A frame: when its last byte had arrived, and the text of the screen then.
+/// A frame: the time at which its last byte arrived, and the text of the screen then.
 struct Frame {
     at: Instant,
     text: String,
 }
 
 impl Frame {
-    /// Where the cursor of the chart stands.
+    /// Returns the position of the chart's cursor.
     fn cursor(&self) -> Option<&str> {
         let (_, rest) = self.text.split_once(CURSOR)?;
         rest.split(' ').next()
     }
 
-    /// Whether this frame shows what a key does, and the one before does not.
+    /// Whether this frame shows a key's effect, and the frame `before` does not.
     fn answers(&self, before: &Self, shows: &Shows) -> bool {
         let (now, then) = (&self.text, &before.text);
         match shows {
@@ -136,7 +136,7 @@ impl Frame {
     }
 }
 
-/// Every frame that the program has drawn from a time on, after the one before that.
+/// Returns the last frame before a time, and all frames after it.
 fn frames(pty: &Pty, (columns, rows): (u16, u16), from: Instant) -> Vec<Frame> {
     let (arrivals, written) = (pty.arrivals(), pty.written());
     let mut screen = vt100::Parser::new(rows, columns, 0);
@@ -157,14 +157,14 @@ fn frames(pty: &Pty, (columns, rows): (u16, u16), from: Instant) -> Vec<Frame> {
     frames
 }
 
-/// Looks for the frame of each key between it and the next one.
+/// Finds the frame of each key among those before the next key.
 fn latencies(pressed: &[(&'static Key, Instant)], frames: &[Frame]) -> Latencies {
     let mut sorted = Vec::new();
     for (i, (key, at)) in pressed.iter().enumerate() {
         let first = frames.partition_point(|f| f.at < *at);
         let next = pressed.get(i + 1).map(|(_, next)| *next);
         let end = next.map_or(frames.len(), |next| frames.partition_point(|f| f.at < next));
-        // The last frame that cannot show the key.
+        // The last frame that cannot show the key's effect.
         let before = first.checked_sub(1).map(|before| &frames[before]);
         let answer = before.and_then(|before| {
             let mut drawn = frames[first..end].iter();

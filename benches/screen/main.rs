@@ -1,4 +1,4 @@
-//! What the dashboard costs, against its budgets: bytes to the terminal, CPU time, and the time from a key to its frame.
+//! Compares the dashboard's cost with its budgets: bytes to the terminal, CPU time, and the time from a key to its frame.
 //!
 //!     cargo bench --bench screen [-- [--program PATH] [watch] [replay] [live] [keys]]
 //!
@@ -29,24 +29,24 @@ const LARGE: (u16, u16) = (200, 60);
 
 /// Bytes a second while nothing happens.
 const IDLE: f64 = 0.0;
-/// The same while a run is paused: the ages of its evaluations and checkpoints are drawn again every ten seconds, and nothing else.
+/// Bytes a second while a run is paused: only the ages of its evaluations and checkpoints are redrawn, every ten seconds.
 const PAUSED: f64 = 50.0;
 /// Mean bytes a second while every panel changes.
 const LIVE: f64 = 1000.0;
-/// Milliseconds from a key to the end of its frame, which 99 of 100 keys may take.
+/// Milliseconds from a key to the end of its frame that 99 of 100 keys must not exceed.
 const KEY: f64 = 5.0;
 /// CPU time of everything that is not training, in percent of one core.
 const CPU: f64 = 0.5;
-/// The same, in percent of all cores: what training could have used at most.
+/// The same time in percent of all cores: the most that training could have used.
 const SLOWED: f64 = 0.5;
 
-/// How long each state is looked at.
+/// Time for which each state is measured.
 const SECONDS: Duration = Duration::from_secs(20);
-/// A screen that has just been drawn may still change: a notice goes after five seconds.
+/// Time after which a new screen does not change any more: a notice disappears after five seconds.
 const SETTLE: Duration = Duration::from_secs(6);
 
-/// A recipe whose decisions are left to the keyboard. With an event a step, and more than four steps a second, every frame is
-/// another.
+/// A recipe whose decisions are left to the keyboard. With an event per step, and more than four steps a second, every frame
+/// differs from the previous one.
 const RECIPE: &str = r#"
 [model]
 n_layer = 8
@@ -110,7 +110,7 @@ struct Report {
 
 impl Report {
     fn line(&mut self, what: &str, value: f64, limit: f64, unit: &str, more: &str) {
-        // NaN fails: it compares as false.
+        // NaN fails, because it compares as false.
         let fits = value <= limit;
         self.failed |= !fits;
         let verdict = if fits { "ok" } else { "FAIL" };
@@ -138,7 +138,7 @@ struct Bench {
 fn main() -> ExitCode {
     let mut program = PathBuf::from(env!("CARGO_BIN_EXE_heirloom"));
     let mut wanted = Vec::new();
-    // cargo adds --bench.
+    // Drops the option that cargo adds.
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
     while let Some(arg) = args.next() {
         match (arg.as_str(), args.by_ref()) {
@@ -177,7 +177,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(bench.report.failed))
 }
 
-/// A place with a run of the fixture, as it stood at a moment.
+/// Makes a place with the fixture's run at a moment.
 fn place_at(moment: Moment) -> Place {
     let place = Place::new();
     let dir = place.run_dir(journal::NAME);
@@ -211,7 +211,7 @@ impl Bench {
         }
     }
 
-    /// A replay at the speed at which the run happened.
+    /// Measures a replay at the run's original speed.
     fn replay(&mut self) {
         let place = place_at(Moment::Healthy);
         for size in [SMALL, LARGE] {
@@ -277,10 +277,10 @@ impl Bench {
     }
 }
 
-/// A run in its second round, in which reference, gap, ranks, evidence and an earlier round are on screen.
+/// A run in its second round, with reference, gap, ranks, evidence and an earlier round on screen.
 struct Training {
     pty: Pty,
-    /// Ends with the bench, however that ends.
+    /// The training process, which is ended with the bench.
     process: Background,
     _place: Place,
 }
@@ -309,7 +309,7 @@ impl Training {
     }
 }
 
-/// Waits for the end of the first round, grows, and puts the end of the second round off.
+/// Waits for the end of the first round, grows, and postpones the end of the second round.
 fn into_second_round(pty: &mut Pty) {
     let locked = || std::thread::sleep(Duration::from_millis(400));
     pty.see("GROW SUGGESTED");

@@ -1,4 +1,4 @@
-//! The CPU time of each thread of a process.
+//! Measures the CPU time of each thread of a process.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,7 +26,7 @@ pub fn cpu_seconds(pid: u32) -> HashMap<Thread, f64> {
     all
 }
 
-/// Whether a thread of this name belongs to the training and would be there without a screen.
+/// Whether a thread of this name belongs to training and would also run without a screen.
 pub fn trains(name: &str) -> bool {
     name.starts_with("compute-") || ["trainer", "batches", "checkpoints"].contains(&name)
 }

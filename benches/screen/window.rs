@@ -1,4 +1,4 @@
-//! A stretch of time at a terminal: what was written to it, and which threads have worked.
+//! Measures the output to a terminal, and the work of threads, over a period of time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::common::pty::Pty;
 use super::threads;
 
-/// What happened within a stretch of time.
+/// The measurements of a period of time.
 pub struct Window {
     pub seconds: f64,
     pub bytes: usize,
@@ -17,7 +17,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Looks at a terminal and at the threads of a process for a while.
+    /// Observes a terminal and the threads of a process for `time`.
     pub fn look(pty: &Pty, pid: u32, time: Duration) -> Self {
         let before = threads::cpu_seconds(pid);
         let began = Instant::now();
@@ -52,17 +52,17 @@ impl Window {
         100.0 * chosen.map(|(_, s)| s).sum::<f64>() / self.seconds
     }
 
-    /// CPU time of all threads that do not train, in percent of one core.
+    /// Returns the CPU time of all threads that do not train, in percent of one core.
     pub fn percent(&self) -> f64 {
         self.sum(|name| !threads::trains(name))
     }
 
-    /// CPU time of the threads that train, in percent of one core.
+    /// Returns the CPU time of the threads that train, in percent of one core.
     pub fn training_percent(&self) -> f64 {
         self.sum(threads::trains)
     }
 
-    /// The CPU time of each thread that does not train, where there is any.
+    /// Lists the CPU time of each thread that does not train, if it used any.
     pub fn shares(&self) -> String {
         let chosen = self.cpu.iter().filter(|(name, _)| !threads::trains(name));
         let shares = chosen.map(|(name, s)| (name, 100.0 * s / self.seconds));

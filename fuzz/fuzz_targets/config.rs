@@ -1,5 +1,5 @@
-//! Whatever text as a config, alone and as an override: a config that passes every check can be written and read back,
-//! and messages about one that does not cannot draw.
+//! Reads arbitrary text as a config, alone and as an override. A config that passes every check can be written and read back, and
+//! messages about other configs contain no terminal control sequences.
 
 #![no_main]
 

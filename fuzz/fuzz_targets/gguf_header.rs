@@ -1,5 +1,5 @@
-//! Whatever bytes as a GGUF file: what opens lies within the file and can be read or refused, metadata come as some type
-//! or none, and messages cannot draw.
+//! Reads arbitrary bytes as a GGUF file. Tensors of a file that opens lie within it and can be read or refused, metadata can be read
+//! by type, and messages contain no terminal control sequences.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ mod model_file;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    // Nearly everything without the magic would only be refused.
+    // Almost all inputs without the magic would only be refused.
     let mut file = b"GGUF".to_vec();
     file.extend(bytes);
     model_file::open_and_read("model.gguf", &file);

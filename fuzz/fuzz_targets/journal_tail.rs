@@ -1,5 +1,5 @@
-//! Whatever bytes as a journal, first a part of them and then the rest: the tail reads on to the end, and what is folded
-//! can be drawn at any size and told as text and JSON, with nothing in it that draws by itself.
+//! Reads arbitrary bytes as a journal, in two parts. The tail reads to the end, and the folded state can be drawn at any size and
+//! printed as text and JSON, without terminal control sequences.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ const SIZES: [(u16, u16); 7] = [
     (250, 3),
 ];
 
-/// A run directory of this process.
+/// Returns a run directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(scratch::directory)

@@ -20,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 
 const MOST_STEERS: usize = 16;
 
-/// A run directory of this process.
+/// Returns a run directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(scratch::directory)
@@ -45,7 +45,7 @@ fn steer(byte: u8) -> Steer {
     }
 }
 
-/// Folds until the state is where the replay is.
+/// Folds events until the state reaches the replay's position.
 fn follow(feed: &mut ReplayFeed, state: &mut RunState) {
     loop {
         feed.drain(state).expect("the journal can be read");
@@ -71,12 +71,12 @@ fuzz_target!(|bytes: &[u8]| {
             0 => Moment::Step(u64::from(first / 2)),
             _ => Moment::Seconds(f64::from(first / 2)),
         };
-        // A moment that the run never came to is refused.
+        // A moment that the run never reached is refused.
         if let Err(error) = replay.start_at(moment) {
             harmless(&error.to_string());
         }
     }
-    // Time passes only where it is asked to.
+    // Paused, so that time advances only by operations.
     replay.pause();
     let (mut feed, mut state) = (ReplayFeed::new(replay), RunState::default());
     for byte in steers {

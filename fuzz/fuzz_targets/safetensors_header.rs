@@ -1,5 +1,5 @@
-//! Whatever bytes as a safetensors file: what opens lies within the file and can be read or refused, and messages cannot
-//! draw.
+//! Reads arbitrary bytes as a safetensors file. Tensors of a file that opens lie within it and can be read or refused, and messages
+//! contain no terminal control sequences.
 
 #![no_main]
 

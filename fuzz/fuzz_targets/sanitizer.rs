@@ -1,4 +1,5 @@
-//! Whatever text: what is left cannot draw, is no longer, and stays as it is; columns and JSON hold it.
+//! Sanitises arbitrary text. The result cannot control a terminal, is not longer than the text, does not change when it is sanitised
+//! again, and fits into columns and JSON.
 
 #![no_main]
 

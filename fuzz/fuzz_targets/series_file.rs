@@ -19,11 +19,11 @@ use heirloom::run::{show, table};
 use heirloom::text::{is_invisible, json};
 use libfuzzer_sys::fuzz_target;
 
-/// The journal that the seeds were folded from, and its last line, which they have not seen.
+/// The journal from which the seeds were folded, all but its last line.
 const JOURNAL: &[u8] = include_bytes!("../seeds/replay/run");
 
-/// A run directory of this process, with the journal, and the beginning of a file's header: what it is, and which code
-/// it is of.
+/// Returns a run directory of this process with the journal, and the beginning of a file's header: its format, and the version of the
+/// code.
 fn directory() -> &'static (PathBuf, Vec<u8>) {
     static DIR: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
     DIR.get_or_init(|| {
@@ -35,7 +35,7 @@ fn directory() -> &'static (PathBuf, Vec<u8>) {
     })
 }
 
-/// A file with a header that fits these parts.
+/// Makes a file with a header that fits these parts.
 fn whole(begin: &[u8], head: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = begin.to_vec();
     bytes.extend_from_slice(&0u64.to_le_bytes());

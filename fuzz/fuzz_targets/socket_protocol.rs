@@ -1,5 +1,5 @@
-//! Whatever bytes as a line on the control socket, in either direction, and as the words of a command: what is
-//! understood says the same when it is said again, and nothing in it draws.
+//! Reads arbitrary bytes as a line on the control socket, in either direction, and as a typed command. A message that is understood
+//! is the same after it is written and read again, and contains no terminal control sequences.
 
 #![no_main]
 

@@ -33,7 +33,7 @@ const FILES: [(&str, &[u8]); 4] = [
     ),
 ];
 
-/// The checkpoint of a run of this process, and its run.
+/// Returns the checkpoint of a run of this process, and the run.
 fn checkpoint() -> &'static (PathBuf, RunDir) {
     static DIR: OnceLock<(PathBuf, RunDir)> = OnceLock::new();
     DIR.get_or_init(|| {
@@ -67,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(state) => state,
         Err(error) => return harmless(&error.to_string()),
     };
-    // What a trainer does with it first.
+    // The first uses of the state by a trainer.
     assert!(is_name(&checkpoints.name_for(&state)));
     assert!(state.branch < u32::MAX && state.due.max(state.phase_step) < u64::MAX / 2);
     let steps: u64 = state.recipe_rounds().iter().map(|r| r.1).sum();

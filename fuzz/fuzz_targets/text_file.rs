@@ -1,6 +1,5 @@
-//! Reads arbitrary bytes as a text of some kind, as `heirloom data info` does: the file is refused with a sentence that
-//! does not draw, or it is described. What is read as JSON Lines is read the same as `.json`, and a byte order mark before
-//! it changes nothing.
+//! Reads arbitrary bytes as a text of some kind, as `heirloom data info` does. The file is described, or refused with a sentence
+//! without terminal control sequences. JSON Lines give the same text as `.json`, also after a byte order mark.
 //!
 //! The first byte selects the kind. Parquet is left to its own library.
 

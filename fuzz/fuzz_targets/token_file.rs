@@ -1,5 +1,5 @@
-//! Whatever bytes as a token file: its header is refused with a sentence, or the ids it promises are there. The same
-//! holds for what is said of it: nothing in it draws by itself.
+//! Reads arbitrary bytes as a token file. The header is refused with a sentence, or all of its ids can be read. Messages contain no
+//! terminal control sequences.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! Lists the peak figures of GPUs.
 
-/// Dense bf16 FLOP/s of a GPU by the name its driver gives, from NVIDIA's data sheets (without sparsity, sums in f32).
+/// Returns the dense bf16 FLOP/s of a GPU by its driver's name for it, from NVIDIA's data sheets (without sparsity, sums in f32).
 pub fn peak_bf16(name: &str) -> Option<f64> {
-    // The first that the name contains: longer names before shorter ones.
+    // The first entry that the name contains counts, so longer names come first.
     const CARDS: [(&str, f64); 17] = [
         ("GB200", 2500e12),
         ("B200", 2250e12),

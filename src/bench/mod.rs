@@ -29,15 +29,15 @@ pub struct Job {
     pub time: usize,
     /// Measured steps, after two warm-up steps.
     pub steps: usize,
-    /// Losses without gradients and updates.
+    /// Whether only losses are computed, without gradients and updates.
     pub forward: bool,
     pub train: TrainConfig,
 }
 
-/// Steps that nothing is measured of: memory is touched for the first time.
+/// Steps that are not measured, in which memory is touched for the first time.
 const WARM_UP: usize = 2;
 
-/// Steps after the measured ones on a GPU, in which each op is waited for.
+/// Steps on a GPU after the measured ones, in which each op is waited for.
 const WAITED: usize = 3;
 
 /// A measurement.
@@ -45,14 +45,14 @@ const WAITED: usize = 3;
 pub struct Measured {
     /// Seconds of each step.
     pub seconds: Vec<f64>,
-    /// Loss of each step in nats, the first ones included.
+    /// Loss of each step in nats, including the warm-up steps.
     pub losses: Vec<f64>,
-    /// Seconds of each step by part; "other" is what no op took.
+    /// Seconds of each step by part; "other" is the time outside ops.
     pub parts: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Job {
-    /// Bytes the job needs on `device`.
+    /// Returns the bytes that the job needs on `device`.
     pub fn bytes(&self, config: &DecoderConfig, device: &Device) -> u64 {
         let format = Format::on(device, self.train.dtype.on(device));
         memory_bytes(config, self.batch, self.time, self.mode(), format)
@@ -65,7 +65,7 @@ impl Job {
         }
     }
 
-    /// FLOPs of a token as model FLOPs utilisation counts them: 6 for each parameter but position embeddings, and
+    /// Returns the FLOPs of a token by the definition of model FLOPs utilisation: 6 for each parameter except position embeddings, and
     /// 12 L d T for attention, causal or not (Chowdhery et al., "PaLM", arXiv 2204.02311, appendix B).
     pub fn mfu_flops(&self, config: &DecoderConfig) -> f64 {
         let positions = match config.positions {
@@ -77,14 +77,14 @@ impl Job {
         passes * (6.0 * (config.parameters() as f64 - positions) + 12.0 * attention as f64)
     }
 
-    /// Floating-point operations of a step, 2 for each weight that a token meets and each multiplication of attention, and
-    /// twice that again for the gradients. What is done twice, to save memory, counts once.
+    /// Returns the floating-point operations of a step: 2 for each weight that a token is multiplied with and for each multiplication of
+    /// attention, and twice that for the gradients. Recomputation, which saves memory, does not count.
     pub fn flops(&self, config: &DecoderConfig) -> f64 {
         let passes = if self.forward { 1.0 / 3.0 } else { 1.0 };
         passes * config.flops_per_token(self.time) * (self.batch * self.time) as f64
     }
 
-    /// Steps on one batch of random tokens, where the model lies. `after_step` hears of each finished one.
+    /// Makes steps on one batch of random tokens, on the model's device. Calls `after_step` after each step.
     ///
     /// # Errors
     /// When a loss is not finite.
@@ -103,7 +103,7 @@ impl Job {
         let (mut sums, mut recording) = (Sums::zero(device)?, Recording::default());
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
-        // A GPU's parts are distinguished only by waiting for each, which steps that are timed must not do.
+        // A GPU's parts can only be timed by waiting for each op, which the measured steps must not do.
         let apart = if device.is_cuda() { WAITED } else { 0 };
         for step in 0..WARM_UP + self.steps + apart {
             let waits = step >= WARM_UP + self.steps;
@@ -155,7 +155,7 @@ impl Job {
         Ok(sums.read()?.losses / self.tokens() as f64)
     }
 
-    /// Updates the weights as the trainer does it. Returns the loss.
+    /// Updates the weights as the trainer does. Returns the loss.
     fn update(
         &self,
         model: &Decoder,
@@ -173,7 +173,7 @@ impl Job {
     }
 }
 
-/// Seconds by part between two readings of the clock, `passed` seconds apart.
+/// Returns the seconds by part between two readings of the clock, `passed` seconds apart.
 fn by_part(
     before: &[(&'static str, Duration)],
     after: &[(&'static str, Duration)],
@@ -187,7 +187,7 @@ fn by_part(
     known.into_iter().chain([("other", rest.max(0.0))])
 }
 
-/// The middle value.
+/// Returns the median.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -195,7 +195,7 @@ pub fn median(values: &[f64]) -> f64 {
     (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
 }
 
-/// Inputs and targets of `batch` windows: the same numbers every time.
+/// Returns inputs and targets of `batch` windows, with the same random ids on every call.
 pub fn tokens(batch: usize, time: usize, vocab: usize) -> (Vec<u32>, Vec<u32>) {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let most = u32::try_from(vocab).unwrap_or(u32::MAX);

@@ -11,7 +11,7 @@ pub const NAMES: [&str; 5] = [
     "smollm2-135m",
 ];
 
-/// The shape of this name for windows of `context` tokens. GPT-2's vocabulary is padded from 50257 to 50304, as in nanoGPT.
+/// Returns the shape of this name for windows of `context` tokens. GPT-2's vocabulary is padded from 50257 to 50304, as in nanoGPT.
 pub fn shape(name: &str, context: usize) -> Option<DecoderConfig> {
     let gpt2 = |n_layer, n_head, n_embd| {
         let sizes = Sizes {

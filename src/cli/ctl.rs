@@ -1,4 +1,4 @@
-//! `heirloom ctl`: one command to a running trainer, for scripts.
+//! `heirloom ctl`: sends a command to a running trainer, for scripts.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -49,10 +49,10 @@ fn help() -> String {
     text
 }
 
-/// The request to send.
+/// Returns the request to send.
 ///
 /// # Errors
-/// What is wrong with the command.
+/// When the command is not valid.
 fn message(words: &[&str]) -> Result<Incoming, String> {
     Ok(match words {
         ["status"] => Incoming::Status { id: 1 },
@@ -64,11 +64,11 @@ fn message(words: &[&str]) -> Result<Incoming, String> {
     })
 }
 
-/// The run and the message of a command line. The first word is the run when what follows it is a command; where the
-/// whole line is a command as well (`set lr 1e-4`, `rollback status`), when there is such a run. Else no run is named.
+/// Splits a command line into the run and the message. The first word is the run if the rest is a command and, where the complete
+/// line is also a command (`set lr 1e-4`, `rollback status`), if such a run exists. Otherwise no run is named.
 ///
 /// # Errors
-/// When neither reading gives a command: what is wrong with the likelier one.
+/// When neither reading is a command; the error is that of the likelier reading.
 fn split<'a>(
     words: &[&'a str],
     is_run: impl Fn(&str) -> bool,
@@ -107,7 +107,7 @@ impl Args {
         let dir = live_run(run, &self.global.runs, "ctl")?;
         let (mut client, _) = match Client::connect(&dir, seconds) {
             Ok(connected) => connected,
-            // It is not running, not here, or its lock names another process.
+            // The run is not running, not on this machine, or its lock names another process.
             Err(
                 e @ (ConnectError::NotRunning(_)
                 | ConnectError::Elsewhere { .. }
@@ -173,7 +173,7 @@ mod tests {
 
     fn read(line: &str) -> Result<(Option<String>, String), String> {
         let words: Vec<&str> = line.split(' ').collect();
-        // These runs there are.
+        // The existing runs.
         let runs = ["mine", "pause", "rollback"];
         let (run, message) = split(&words, |name| runs.contains(&name))?;
         let said = match message {

@@ -1,4 +1,4 @@
-//! `heirloom demo`: what the measurements mean, on toys.
+//! `heirloom demo`: shows the measurements on small examples.
 
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,7 +27,7 @@ enum Command {
 
 impl Args {
     /// # Errors
-    /// When the terminal cannot be taken over, or a toy stops.
+    /// When the terminal cannot be taken over, or an example fails.
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Collapse(collapse) => collapse.run(),
@@ -72,7 +72,7 @@ impl Collapse {
                 known.take(word)?;
             }
         }
-        // Who leaves early does not wait: the next word finds nobody.
+        // After an early exit, the worker's next send fails, which ends it.
         drop(told);
         worker.join().map_err(|_| anyhow!("the demo failed"))?;
         match self.json {
@@ -94,7 +94,7 @@ impl Collapse {
     }
 }
 
-/// Both toys on a thread of their own.
+/// Runs both examples on a new thread. Returns the channel of their results, and the thread.
 fn start(demo: Demo, seed: u64) -> Result<(Receiver<Told>, JoinHandle<()>)> {
     let (tell, told) = channel();
     let work = move || {
@@ -116,7 +116,7 @@ fn start(demo: Demo, seed: u64) -> Result<(Receiver<Told>, JoinHandle<()>)> {
     Ok((told, threads::spawn("demo", work)?))
 }
 
-/// A line where there is no screen.
+/// Returns the line that is printed for a result without a screen.
 fn line(told: &Told, before: usize) -> String {
     match told {
         Told::Head(head) => format!(

@@ -1,4 +1,4 @@
-//! Exit codes, and errors that know theirs.
+//! Exit codes, and errors with their codes.
 
 use crate::dist::DistError;
 
@@ -14,7 +14,7 @@ pub const STOPPED: i32 = 3;
 pub const INTERNAL: i32 = crate::failure::INTERNAL;
 /// Stopped from outside after a checkpoint; resumable.
 pub const PREEMPTED: i32 = 75;
-/// Ended by the operator's interrupt; nothing is left behind.
+/// Ended by the operator's interrupt, without leaving files.
 pub const INTERRUPTED: i32 = 130;
 
 /// An error that ends the program with [`INPUT`].
@@ -22,12 +22,12 @@ pub const INTERRUPTED: i32 = 130;
 #[error("{0}")]
 pub struct InputError(String);
 
-/// A usage error.
+/// Makes a usage error.
 pub fn usage(message: &str) -> InputError {
     InputError(message.into())
 }
 
-/// Marks an error as the input's fault, unless it is a rank that was lost.
+/// Marks an error as one of the input, unless it reports a lost rank.
 pub fn input(error: anyhow::Error) -> anyhow::Error {
     let lost = |error: &DistError| {
         matches!(
@@ -44,7 +44,7 @@ pub fn input(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// An error with its causes, each reported once: many messages name their cause already.
+/// Formats an error with its causes. Each is reported once, because many messages already contain their cause.
 pub fn words(error: &anyhow::Error) -> String {
     let mut all = String::new();
     for cause in error.chain() {
@@ -57,7 +57,7 @@ pub fn words(error: &anyhow::Error) -> String {
     all
 }
 
-/// The exit code an error stands for.
+/// Returns the exit code of an error.
 pub fn code(error: &anyhow::Error) -> i32 {
     if error.is::<InputError>() {
         INPUT

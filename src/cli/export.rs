@@ -1,4 +1,4 @@
-//! `heirloom export`: a model in the form that others read.
+//! `heirloom export`: writes a model in a format of other programs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ fn told(subject: &Subject, out: &Path, written: &export::Written) -> String {
     told
 }
 
-/// Format and type as the library names them.
+/// Converts format and type to the library's types.
 fn kind(format: Format, dtype: Type) -> Result<(Form, DType)> {
     let form = match format {
         Format::Hf => Form::HuggingFace,
@@ -143,7 +143,7 @@ fn kind(format: Format, dtype: Type) -> Result<(Form, DType)> {
     Ok((form, dtype))
 }
 
-/// `5GB`, `500MB`, `1000000`: decimal, as transformers counts.
+/// Parses `5GB`, `500MB`, `1000000`, with decimal units as in transformers.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {

@@ -1,4 +1,4 @@
-//! Finds the run or the model that an argument means, and names which one where that is not obvious.
+//! Finds the run or the model that an argument means, and prints its name where the choice is not obvious.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use crate::locate::{self, Located};
 use crate::run::dir::RunDir;
 use crate::run::pick;
 
-/// The run of this name or, without one, the only live one, which is named on stderr. `command` is what the caller does.
+/// Returns the run of this name or, without a name, the only live run, whose name is printed on stderr. `command` is the
+/// subcommand that asks, for error messages.
 ///
 /// # Errors
 /// When the run is missing, no run is live, or several are.
@@ -22,7 +23,7 @@ pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result
     Ok(dir)
 }
 
-/// The last run written, which is named on stderr.
+/// Returns the run that was written last, and prints its name on stderr.
 ///
 /// # Errors
 /// When it is missing.
@@ -32,7 +33,8 @@ pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
     Ok(dir)
 }
 
-/// Finds a model by its name and describes what there is to say of it. A checkpoint's files are not looked through yet.
+/// Finds a model by its name, and prints on stderr which one was chosen where the name leaves a choice. A checkpoint's files
+/// are not verified yet.
 ///
 /// # Errors
 /// When the model is missing.
@@ -44,7 +46,7 @@ pub(super) fn found(model: &str, runs: &Path) -> Result<Located> {
     Ok(located)
 }
 
-/// As [`found`], for a model whose weights are to be read.
+/// Finds a model as [`found`] does, and verifies its files, because its weights will be read.
 ///
 /// # Errors
 /// As [`found`], and when a checkpoint is damaged.

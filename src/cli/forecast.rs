@@ -1,4 +1,4 @@
-//! `heirloom forecast`: what a training is expected to come to.
+//! `heirloom forecast`: forecasts the loss and the gap at the end of a training.
 
 use std::path::{Path, PathBuf};
 
@@ -92,15 +92,15 @@ fn schedule(given: &str) -> Result<LearningRate, String> {
     Ok(schedule)
 }
 
-/// Far more than any training has.
+/// Most steps, far more than any training has.
 const MOST_STEPS: u64 = 1 << 40;
-/// Of a log's schedule: the lowest rate as a share of the peak, and the warm-up as a share of the steps.
+/// A log's assumed schedule: the lowest rate as a share of the peak, and the warm-up as a share of the steps.
 const LOWEST: f64 = 1.0 / 30.0;
 const WARMUP: f64 = 0.02;
-/// A log's peak, which only scales what is fitted.
+/// A log's assumed peak, which only scales the fit.
 const PEAK: f64 = 3e-4;
-/// The share of a log from which its start shows, and how far below its reference's a loss must be there to have come from
-/// trained weights, as a share of the reference's fall still to come.
+/// A log counts as started from trained weights if its losses in the first share `START` of the reference's steps are below the
+/// reference's by more than the share `AHEAD` of the reference's remaining fall.
 const START: f64 = 0.05;
 const AHEAD: f64 = 0.1;
 
@@ -136,7 +136,7 @@ impl Args {
         }
     }
 
-    /// A run's latest phase and the phases before it.
+    /// Reads a run's latest phase and its earlier phases.
     fn known_of_run(&self, dir: &RunDir) -> Result<Known> {
         let mut known = read_run(dir, self.phase.as_deref(), self.at)?;
         if let Some(at) = self.at {
@@ -161,7 +161,7 @@ impl Args {
         Ok(known)
     }
 
-    /// A log, with its reference for the one phase before it.
+    /// Reads a log, with its reference as its only earlier phase.
     fn known_of_log(&self, path: &Path) -> Result<Known> {
         let evaluations = read_log(path)?;
         let last = evaluations.iter().map(|e| e.0).max().unwrap_or(0);
@@ -174,7 +174,7 @@ impl Args {
         let due = self.to.unwrap_or(steps);
         let course = match (&reference, self.schedule) {
             (_, Some(schedule)) => Course::planned(schedule),
-            // What its reference ran.
+            // Without a schedule of its own, a log has that of its reference.
             (Some(reference), None) if reference.course().schedule().is_some() => {
                 reference.course().clone()
             }
@@ -208,7 +208,7 @@ impl Args {
         })
     }
 
-    /// The curve of what is compared with. `steps` is the length of a log that is compared with it.
+    /// Reads the curve of the reference. `steps` is the length of a log that is compared with it.
     fn reference_curve(&self, given: &str, steps: Option<u64>) -> Result<Curve> {
         match self.training_of(given)? {
             Training::Log(path) => {
@@ -251,7 +251,7 @@ impl Args {
     }
 }
 
-/// A run or a log that an argument names.
+/// The run or the log that an argument names.
 enum Training {
     Log(PathBuf),
     Run(RunDir),
@@ -267,10 +267,10 @@ fn read_log(path: &Path) -> Result<Vec<(u64, f64)>> {
     }
 }
 
-/// Bytes of a log: a million lines.
+/// Most bytes of a log, about a million lines.
 const MOST_LOG: u64 = 64 << 20;
 
-/// The schedule that a log is taken to have followed.
+/// Returns the schedule that a log is assumed to have.
 fn usual(steps: u64) -> LearningRate {
     LearningRate {
         kind: Schedule::Cosine,
@@ -318,7 +318,7 @@ fn read_run(dir: &RunDir, phase: Option<&str>, at: Option<u64>) -> Result<Known>
     }
     let later = live_phases(&state).map(|p| p.began_seq);
     let end = later.filter(|&seq| seq > wanted.began_seq).min();
-    // Again, up to the first event of that phase after the step, or to the next phase.
+    // Reads the journal again, up to the first event of that phase after the step, or to the next phase.
     let (mut before, mut journal) = (RunState::default(), Tail::open(dir.path()));
     'all: loop {
         for item in journal.poll().with_context(unreadable)? {
@@ -340,14 +340,14 @@ fn read_run(dir: &RunDir, phase: Option<&str>, at: Option<u64>) -> Result<Known>
     before.known().with_context(none)
 }
 
-/// The phases that led to where a run is, oldest first.
+/// Returns the phases of a run's live branch, oldest first.
 fn live_phases(state: &RunState) -> impl DoubleEndedIterator<Item = &PhaseNow> {
     let past = state.phases.iter();
     let past = past.filter(|p| state.live().contains(p.began_seq));
     past.chain(&state.core.phase)
 }
 
-/// The phase of a name that a journal or a table gives it: `round-1`, `control-random` or `random`.
+/// Returns the phase with a name of the journal or the table: `round-1`, `control-random` or `random`.
 fn phase_named<'a>(state: &'a RunState, name: &str) -> Option<&'a PhaseNow> {
     live_phases(state).rfind(|p| match &p.phase {
         Phase::Control(control) => [control.id, control.result, control.short].contains(&name),
@@ -356,7 +356,7 @@ fn phase_named<'a>(state: &'a RunState, name: &str) -> Option<&'a PhaseNow> {
     })
 }
 
-/// Describes which phases there are.
+/// Lists the existing phases, for an error.
 fn no_phase(state: &RunState, name: &str) -> String {
     let all: Vec<String> = live_phases(state).map(|p| p.phase.to_string()).collect();
     let all = text::clean(&all.join(", ")).into_owned();

@@ -1,4 +1,4 @@
-//! `heirloom generate`: text from a model.
+//! `heirloom generate`: generates text from a model.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -66,7 +66,7 @@ impl Args {
         };
         tokenizer.vocabulary_fits(files.config.vocab)?;
         let ids = match tokenizer.encode(&prompt)? {
-            // An empty text begins where a document ended.
+            // An empty prompt begins after the end of a document.
             ids if ids.is_empty() => tokenizer.end_of_text().into_iter().collect(),
             ids => ids,
         };
@@ -96,7 +96,7 @@ impl Args {
         let began = Instant::now();
         let (mut made, mut ended) = (0, false);
         while made < self.n {
-            // Ids of padding stand for nothing.
+            // Rows that pad the vocabulary have no tokens.
             let known = tokenizer.size().min(logits.len());
             let id = generator.draw(&logits[..known]);
             made += 1;
@@ -143,7 +143,8 @@ impl Args {
     }
 }
 
-/// Shows a piece of text at once; what a terminal would interpret is made visible. Whether anybody reads on.
+/// Prints a piece of text at once, without characters that a terminal would interpret. Returns false if the reader has closed the
+/// output.
 fn print(piece: &str) -> Result<bool> {
     let lines: Vec<_> = piece.split('\n').map(text::sanitize).collect();
     let mut out = std::io::stdout().lock();

@@ -31,10 +31,10 @@ impl Global {
     }
 }
 
-/// Terminals, by TERM, without colours and without a screen to come back from: Emacs' shell, many CI logs.
+/// Values of TERM of terminals without colours and an alternate screen: Emacs' shell, many CI logs.
 const PLAIN_TERMINALS: [&str; 3] = ["dumb", "vt100", "vt102"];
 
-/// The variable that chooses a theme where --theme does not.
+/// The environment variable that chooses a theme without --theme.
 const THEME: &str = "HEIRLOOM_THEME";
 
 /// Options of a dashboard's look.
@@ -61,7 +61,7 @@ pub struct UiArgs {
 }
 
 impl UiArgs {
-    /// Whether plain lines are wanted, or all that the terminal can show.
+    /// Whether plain lines were asked for, or are all that the terminal can show.
     pub fn plain(&self) -> bool {
         let is = |name: &str, values: &[&str]| {
             std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
@@ -69,10 +69,10 @@ impl UiArgs {
         self.plain || is("ACCESSIBLE", &["1"]) || is("TERM", &PLAIN_TERMINALS)
     }
 
-    /// The theme that was asked for: by --theme, else by [`THEME`] where that is set and not empty.
+    /// Returns the theme that was asked for, by --theme or else by [`THEME`] if that is not empty.
     ///
     /// # Errors
-    /// When the variable names no theme.
+    /// When the variable does not name a theme.
     pub(super) fn theme_name(&self) -> Result<ThemeName> {
         self.theme_or(
             &std::env::var_os(THEME)
@@ -94,7 +94,7 @@ impl UiArgs {
         }
     }
 
-    /// The theme of a picture, for which no terminal's colours matter: dark, and 256 colours, unless asked otherwise.
+    /// Returns the theme of a picture, which does not depend on a terminal: dark with 256 colours, unless others were asked for.
     pub fn theme_of_file(&self) -> Theme {
         let depth = match self.color {
             ColorMode::Never => Depth::Mono,
@@ -122,17 +122,17 @@ impl UiArgs {
         args
     }
 
-    /// Number of colours of this process's terminal.
+    /// Returns the number of colours of this process's terminal.
     pub fn depth(&self) -> Depth {
         Theme::depth_of_terminal(self.color)
     }
 
-    /// Characters that charts are drawn with, where that was asked for.
+    /// Returns the characters for charts, if they were asked for.
     pub fn glyphs(&self) -> Option<Glyphs> {
         self.glyphs
     }
 
-    /// Options of a dashboard with this title, of the run in `dir`; stray output goes to `log`.
+    /// Returns the options of a dashboard with this title, for the run in `dir`; other output goes to `log`.
     pub fn options(
         &self,
         title: &str,
@@ -140,7 +140,7 @@ impl UiArgs {
         log: Option<&Path>,
     ) -> dashboard::Options {
         dashboard::Options {
-            // An unknown theme has been refused when the command began.
+            // An unknown theme was refused when the command began.
             theme: Theme::of_terminal(self.theme_name().unwrap_or_default(), self.color),
             glyphs: self.glyphs.unwrap_or_else(Glyphs::of_terminal),
             title: title.into(),

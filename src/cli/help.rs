@@ -1,10 +1,10 @@
-//! The parts of `--help` besides the options: commands in groups, examples, environment variables.
+//! Parts of `--help` other than options: groups of commands, examples, environment variables.
 
 use clap::Command;
 
 use crate::config;
 
-/// Every command, in the groups and the order in which `--help` lists them.
+/// All commands, in the groups and the order of `--help`.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Train", &["train", "attach", "ctl"]),
     (
@@ -45,7 +45,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("heirloom ctl RUN grow 2", "answer a decision from a script"),
 ];
 
-/// Variables of the environment that the program reads, for the manual page and `--help`.
+/// Environment variables that the program reads, for the manual page and `--help`.
 const VARIABLES: &[(&str, &str)] = &[
     (
         "ACCESSIBLE=1, TERM=dumb",
@@ -85,7 +85,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Gives the command line's definition grouped help.
+/// Adds grouped help to the command line's definition.
 pub fn group(plain: Command) -> Command {
     let mut listed = String::new();
     for (title, names) in GROUPS {
@@ -119,7 +119,7 @@ fn table(title: &str, rows: &[(&str, &str)]) -> String {
     format!("{title}:\n{}", rows.collect::<String>())
 }
 
-/// Why `heirloom train` needs a config, with the presets there are.
+/// Returns the error of `heirloom train` without a config, with a list of the presets.
 pub fn no_config() -> String {
     let rows: Vec<(&str, &str)> = config::presets()
         .iter()

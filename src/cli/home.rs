@@ -1,4 +1,4 @@
-//! `heirloom` alone: the home screen.
+//! The home screen: `heirloom` without a subcommand.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -11,8 +11,8 @@ use crate::dashboard::home::{self, Choice, Last, Start};
 use crate::run::dir::RunDir;
 use crate::text::exact;
 
-/// Shows it until the operator starts a run, which replaces this process, or leaves. After a run has been looked at, it is
-/// still the marked one. `command` is the command line's definition, whose help is printed without a terminal.
+/// Shows the home screen until the operator leaves or starts a run, which replaces this process. A run that was opened is still
+/// selected when its screen is closed. `command` is the command line's definition, whose help is printed without a terminal.
 ///
 /// # Errors
 /// When the runs cannot be listed or a run cannot be started.
@@ -20,7 +20,7 @@ pub fn run(global: &Global, mut command: clap::Command) -> Result<i32> {
     let (runs, ui) = (&global.runs, &global.ui);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !terminal || ui.plain() {
-        // Nobody can choose anything here.
+        // Without a terminal nothing can be chosen.
         let help = command.render_help().to_string();
         let _ = std::io::Write::write_all(&mut std::io::stderr(), help.as_bytes());
         return Ok(exit::INPUT);
@@ -38,7 +38,7 @@ pub fn run(global: &Global, mut command: clap::Command) -> Result<i32> {
             Choice::Watch(path) => watch::dashboard(&RunDir::at(&path), ui)?,
             Choice::Attach(path) => {
                 let dir = RunDir::at(&path);
-                // A process without a socket can be watched only; so can one that has just ended.
+                // A process without a control socket, or one that has just ended, can only be watched.
                 if attach::dashboard(&dir, false, ui).is_err() {
                     watch::dashboard(&dir, ui)?;
                 }
@@ -62,7 +62,7 @@ fn arguments(start: &Start) -> Vec<OsString> {
     if let Some(name) = &start.name {
         args.extend(["--name".into(), name.into()]);
     }
-    // A path may begin like an option.
+    // A path may begin with a dash.
     args.extend(["--".into(), config.into_os_string()]);
     args
 }

@@ -1,4 +1,4 @@
-//! `heirloom info`: what a model is made of and what it needs, from its headers alone.
+//! `heirloom info`: describes a model's parts and memory from its headers, without reading its weights.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::text::{self, exact};
 use crate::train::memory::Memory;
 use crate::train::{Passes, plan, windows};
 
-/// More at a time would be a slip of the pen.
+/// Largest accepted `--micro-batch`; a greater number is taken for a typing error.
 const MOST_WINDOWS: usize = 1 << 20;
 
 /// Describe a model: shapes, parameters, types, memory
@@ -42,7 +42,7 @@ pub struct Args {
 
 impl Args {
     /// # Errors
-    /// When there is no such model, or it is damaged or of an unknown kind.
+    /// When the model is missing, damaged or of an unknown kind.
     pub fn run(self) -> Result<()> {
         let described = self.described()?;
         let most = described.config.context_length;
@@ -57,7 +57,7 @@ impl Args {
             .into());
         }
         let passes = match described.passes {
-            // What the config says holds unless it is asked for something else.
+            // The config's passes apply unless an option asks for others.
             Some(passes) if self.context_length.is_none() && self.micro_batch.is_none() => passes,
             _ => Passes::usual(micro, window),
         };
@@ -69,7 +69,7 @@ impl Args {
         Ok(())
     }
 
-    /// A model's files, or the reference that a config would train.
+    /// Describes a model's files, or the reference that a config would train.
     fn described(&self) -> Result<Described> {
         let context = || format!("{} cannot be read", text::clean(&self.model));
         let path = exact::to_path(&self.model);
@@ -86,7 +86,7 @@ impl Args {
             let tokenizer = Tokenizer::from_name(config.tokenizer().name())?;
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
-            // The text counts where it can be read; a config can be looked at before its text is there.
+            // The text is counted if it can be read: a config can be inspected before its text exists.
             let (text, passes) = match super::train::open_data(&config, None, &super::say::report) {
                 Ok(data) => {
                     let (asked, val) = (config.eval.windows, data.val.len());
@@ -305,7 +305,7 @@ impl<'f> Facts<'f> {
     }
 }
 
-/// The parts in words.
+/// Returns the names of the architecture's parts.
 fn made_of(c: &DecoderConfig) -> Vec<String> {
     let mut parts = Vec::new();
     parts.push(match &c.positions {

@@ -1,4 +1,4 @@
-//! The text that a command looks at, as users name it.
+//! The options that name a command's input text, and the reading of it.
 
 use anyhow::{Result, bail};
 
@@ -41,7 +41,7 @@ impl Input {
     }
 }
 
-/// Tokens, and what is known of them.
+/// Holds tokens and their origin.
 pub struct Given {
     pub tokens: Tokens,
     /// The tokenizer that made them.
@@ -49,7 +49,7 @@ pub struct Given {
 }
 
 impl Input {
-    /// Reads the tokens: at least `need` of them, for what `why` says.
+    /// Reads the tokens, of which the work that `why` names needs at least `need`.
     ///
     /// # Errors
     /// When they cannot be read, are outside the model's vocabulary, or are too few.
@@ -67,7 +67,7 @@ impl Input {
 
     fn all(&self, model: &Located, vocab: usize) -> Result<(String, Given)> {
         if let (Some(name), None) = (&self.tokens, &self.tokenizer) {
-            // Whatever made the ids, they must be the model's.
+            // The ids of a token file must lie within the model's vocabulary.
             let tokens = corpus::token_file::open_below(&exact::to_path(name), vocab)?;
             let given = Given {
                 tokens,

@@ -1,4 +1,4 @@
-//! `heirloom loss`: a model's cross entropy on a text.
+//! `heirloom loss`: measures a model's cross entropy on a text.
 
 use anyhow::Result;
 use candle_core::Device;

@@ -1,4 +1,4 @@
-//! `heirloom ls`: the runs under a directory.
+//! `heirloom ls`: lists the runs in a directory.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::run::state::RunState;
 use crate::run::{series, show, table};
 use crate::text;
 
-/// Time for reading journals without a `series.bin`, which is written for them by `show`.
+/// Time to read journals without a `series.bin`, which `show` would write for them.
 const MOST_TIME: Duration = Duration::from_secs(5);
 
 /// List runs, most recently changed first
@@ -30,12 +30,12 @@ impl Args {
     /// When the directory cannot be read. A run that cannot be read is reported on stderr and left out.
     pub fn run(self) -> anyhow::Result<()> {
         let dirs = RunDir::list(&self.global.runs)?;
-        // Journals without series.bin take long enough for several to be read at once.
+        // Journals are read in parallel, because those without series.bin take long.
         let budget = series::open::Budget::of(MOST_TIME);
         let brief = |dir: &RunDir| series::open::brief(dir.path(), &budget);
         let states: Vec<_> = match rayon::ThreadPoolBuilder::new().build() {
             Ok(pool) => pool.install(|| dirs.par_iter().map(brief).collect()),
-            // Without threads of their own, one after the other.
+            // If threads are refused, journals are read one after the other.
             Err(_) => dirs.iter().map(brief).collect(),
         };
         let mut runs = Vec::new();
@@ -58,17 +58,17 @@ impl Args {
             let hint = "`heirloom train tiny` starts one";
             return Ok(say::out(&format!("no runs under {place}; {hint}\n"))?);
         }
-        // A pipe gets every column.
+        // Output to a pipe has every column.
         let terminal = std::io::stdout().is_terminal().then(terminal::size);
         let width = terminal.and_then(Result::ok).map(|(columns, _)| columns);
         Ok(say::out(&lines(&runs, width.map(usize::from)))?)
     }
 }
 
-/// Columns that are left out where they have no room, the first one first.
+/// Columns that are left out if they do not fit, in this order.
 const LEFT_OUT: [usize; 5] = [7, 3, 6, 2, 4];
 
-/// The runs as a table of at most `width` columns, unless names alone are wider.
+/// Formats the runs as a table of at most `width` columns, unless the names alone are wider.
 fn lines(runs: &[(RunDir, RunState)], width: Option<usize>) -> String {
     let headings = [
         "run", "state", "phase", "layers", "step", "val loss", "gap", "time",

@@ -15,7 +15,7 @@ pub(super) fn check_memory(need: u64, device: &candle_core::Device, what: &str) 
             bytes(need),
             bytes(free)
         ),
-        // Where the system does not tell, it is attempted.
+        // If the system does not report its memory, the work is attempted.
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! One file per subcommand; thin: arguments in, a call into the library, text out.
+//! The command line, with a file per subcommand. Each parses arguments, calls the library, and prints the result.
 
 pub mod attach;
 pub mod bench;
@@ -112,7 +112,7 @@ impl Cli {
     /// Runs the command and returns the exit code.
     ///
     /// # Errors
-    /// What the command failed of; [`exit::code`] gives its code.
+    /// When the command fails; [`exit::code`] returns the exit code.
     pub fn run(self) -> Result<i32> {
         crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
         crate::ops::check_gpu_features().map_err(|e| exit::usage(&e))?;
@@ -148,15 +148,15 @@ impl Cli {
     }
 }
 
-/// The arguments of this process.
+/// Parses the arguments of this process.
 ///
 /// # Errors
-/// What is wrong with them, or the help or version that was asked for.
+/// When the arguments are not valid, or help or the version was asked for.
 pub fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches()?)
 }
 
-/// The command line's definition, with grouped help.
+/// Returns the command line's definition, with grouped help.
 pub fn command() -> clap::Command {
     help::group(Cli::command())
 }
@@ -173,7 +173,7 @@ mod tests {
             Some(Command::Train(args)) => format!("{:?}", args.global()),
             _ => format!("{:?}", cli.global),
         };
-        // A command's own copy is the same as the program's.
+        // A command's own copy of the options equals the program's.
         assert_eq!(inner, format!("{:?}", cli.global), "{args:?}");
         inner
     }

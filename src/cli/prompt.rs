@@ -129,17 +129,17 @@ impl Terminal {
                         false => Some("refused: control cannot be taken here".into()),
                     },
                 };
-                // Told by their events; a feed must not keep them.
+                // Answers are printed from their events; this empties the feed's list of them.
                 feed.answers();
                 if let Some(text) = text {
-                    // A terminal that takes no output has no reader.
+                    // A failure is ignored: a terminal that takes no output has no reader.
                     let _ = say::out(&format!("{text}\n"));
                 }
             });
             terminal.reads.store(false, Ordering::SeqCst);
             drop(feed);
             left(how);
-            // What was numbered is left without numbers.
+            // Numbers cannot be typed any more: prints the choices again as commands for another shell.
             let rest = terminal.lines().of_present(&look(), terminal.answers());
             if let Some(text) = rest.text {
                 let _ = say::out(&format!("{text}\n"));
@@ -155,7 +155,7 @@ impl Terminal {
 /// Events at the terminal.
 enum Typed<'a> {
     Line(&'a str),
-    /// This process is in the foreground again, or about to be stopped or in the background: nothing is read there.
+    /// Whether this process is in the foreground. It is `false` in the background and before a stop, where nothing is read.
     Seen(bool),
 }
 

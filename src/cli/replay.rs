@@ -1,4 +1,4 @@
-//! `heirloom replay`: a run's journal played again.
+//! `heirloom replay`: replays a run's journal.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::run::state::RunState;
 use crate::run::{table, tail};
 use crate::{file, text};
 
-/// Columns and rows of a picture, at most.
+/// Most columns and rows of a picture.
 const LARGEST: (u16, u16) = (500, 200);
 
 /// Replay a run as it happened, at any speed
@@ -88,7 +88,7 @@ impl Args {
         dashboard::run(&mut ReplayFeed::new(replay), &options, RunState::default()).map(drop)
     }
 
-    /// Writes the dashboard at the replay's moment to a file.
+    /// Writes the dashboard at the replay's position to a file.
     fn draw(&self, replay: &Replay, dir: &RunDir, path: &Path, form: Form) -> Result<()> {
         let run = replay.state()?;
         let ui = &self.global.ui;
@@ -123,10 +123,10 @@ enum Form {
     Text,
 }
 
-/// The format that a file's name asks for.
+/// Determines the format from a file's name.
 ///
 /// # Errors
-/// When it is neither form.
+/// When the format is unknown.
 fn form(path: &Path) -> Result<Form> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("svg") => Ok(Form::Svg),
@@ -138,7 +138,7 @@ fn form(path: &Path) -> Result<Form> {
     }
 }
 
-/// `200x60`: columns and rows.
+/// Parses columns and rows: `200x60`.
 fn size(text: &str) -> Result<(u16, u16), String> {
     let parts = text.split_once('x');
     let parts = parts.and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
@@ -151,7 +151,7 @@ fn size(text: &str) -> Result<(u16, u16), String> {
         .ok_or_else(|| format!("expected columns and rows as in 80x24, at most {columns}x{rows}"))
 }
 
-/// The lines as they came, then the table.
+/// Prints the lines at the speed of the replay, then the table.
 fn lines(replay: Replay, dir: &RunDir, json: bool) -> Result<()> {
     if replay.is_growing() {
         say::err("the run is still in progress; this replays what it has written so far");
@@ -164,7 +164,7 @@ fn lines(replay: Replay, dir: &RunDir, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// `10`, `10x`, `0.5`, `max`.
+/// Parses a speed: `10`, `10x`, `0.5`, `max`.
 fn speed(text: &str) -> Result<f64, String> {
     if text == "max" {
         return Ok(f64::INFINITY);
@@ -176,7 +176,7 @@ fn speed(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a speed is a number above 0, such as 10 or 0.5, or max".into())
 }
 
-/// A bare number is a step; `1h30m`, `5m`, `90s` and the like are run time.
+/// Parses a moment: a bare number is a step; `1h30m`, `5m` and `90s` are run times.
 fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(step) = text.parse() {
         return Ok(Moment::Step(step));

@@ -1,12 +1,12 @@
-//! Text for the shell, written so that a terminal or reader that has gone ends nothing, and so that names and messages
-//! from run directories cannot draw on the terminal.
+//! Output to stdout and stderr. A closed terminal or pipe does not end the program, and names and messages from run directories
+//! cannot control the terminal.
 
 use std::io::{ErrorKind, Write};
 
 use crate::corpus::Report;
 use crate::text::{self, sanitize};
 
-/// Lines to stdout.
+/// Prints lines to stdout.
 ///
 /// # Errors
 /// When it cannot be written. A reader that has left (`| head`) is not an error.
@@ -14,7 +14,7 @@ pub fn out(text: &str) -> std::io::Result<()> {
     exactly(&by_line(text))
 }
 
-/// JSON to stdout. What a terminal would interpret is escaped, so that programs read the very same values.
+/// Prints JSON to stdout. Characters that a terminal would interpret are escaped, so that programs read the same values.
 ///
 /// # Errors
 /// As [`out`].
@@ -29,13 +29,13 @@ fn exactly(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// A message to stderr, headed by the program's name. Where it cannot be written, nobody is there to read it.
+/// Prints a message to stderr, after the program's name. A failure to write is ignored.
 pub fn err(message: &str) {
     let clean = by_line(message.trim_end_matches('\n'));
     let _ = writeln!(std::io::stderr().lock(), "heirloom: {clean}");
 }
 
-/// Prints the lines of a report to stderr; how far a text has been read is not printed.
+/// Prints the lines of a report to stderr; reports of progress are not printed.
 pub fn report(report: Report<'_>) {
     if let Report::Line(line) = report {
         err(line);

@@ -1,4 +1,4 @@
-//! `heirloom selftest`: whether a CPU or a GPU computes what it should.
+//! `heirloom selftest`: checks the results of a CPU or a GPU.
 
 use std::path::Path;
 use std::process::Command;
@@ -44,7 +44,7 @@ enum Only {
 /// The recipe of the last check.
 const RECIPE: &str = include_str!("../selftest/recipe.toml");
 
-/// How lines of checks begin.
+/// Beginnings of the lines of checks.
 const PASSED: &str = "ok      ";
 const FAILED: &str = "FAILED  ";
 
@@ -78,7 +78,7 @@ impl Args {
             Some(Only::Bf16) => test = test.only(Precision::Bf16),
         }
         test.all();
-        // A process keeps to one unit.
+        // A process can use only one unit, so other processes check the others.
         let with_bf16 = self.only != Some(Only::F32);
         if !on_gpu && with_bf16 && std::env::var_os("HEIRLOOM_UNIT").is_none() {
             for unit in ops::units().into_iter().filter(|&u| u != ops::unit()) {
@@ -106,7 +106,7 @@ impl Args {
         Ok(if failed == 0 { exit::OK } else { exit::FAILED })
     }
 
-    /// The GPU in words that another call of this program understands.
+    /// Returns the GPU as an argument for another call of this program.
     fn gpu(&self) -> String {
         match self.device {
             Choice::Auto => "cuda".into(),
@@ -114,7 +114,7 @@ impl Args {
         }
     }
 
-    /// Has other processes check the kernels that this GPU would not choose.
+    /// Runs other processes that check the kernels which this GPU would not choose.
     fn check_alternatives(&self, device: &candle_core::Device, test: &mut SelfTest<'_>) {
         for (variable, value) in alternatives(device) {
             if std::env::var_os(variable).is_some() {
@@ -134,13 +134,13 @@ impl Args {
         }
     }
 
-    /// Has another process check a lesser unit, and prints what it finds. Returns how many checks passed and failed.
+    /// Runs another process that checks a slower unit, and prints its results. Returns the numbers of passed and failed checks.
     fn check_unit(&self, unit: &str) -> Result<(usize, usize)> {
         self.check_with("cpu", ("HEIRLOOM_UNIT", unit), "")
     }
 
-    /// Has another process check products in bf16 on `device` with one variable set, and prints what it finds, each line with
-    /// `prefix`. Returns how many checks passed and failed.
+    /// Runs another process that checks products in bf16 on `device` with a variable set, and prints its results, each line with
+    /// `prefix`. Returns the numbers of passed and failed checks.
     fn check_with(
         &self,
         device: &str,
@@ -179,15 +179,15 @@ impl Args {
     }
 }
 
-/// Settings that make a GPU compute with kernels that it would not choose: those of all other cards on a Hopper, of
-/// libraries without fused epilogues, and of logits in f32 in training.
+/// Returns settings that make a GPU use kernels that it would not choose: on a Hopper, those of all other cards; those for libraries
+/// without fused epilogues; and those for logits in f32 in training.
 fn alternatives(device: &candle_core::Device) -> Vec<(&'static str, &'static str)> {
     let always = [("HEIRLOOM_EPILOGUES", "apart"), ("HEIRLOOM_LOGITS", "f32")];
     let general = is_hopper(device).then_some(("HEIRLOOM_ATTENTION", "mma"));
     general.into_iter().chain(always).collect()
 }
 
-/// Whether a GPU has kernels of attention that no other kind of card uses.
+/// Whether a GPU is a Hopper, which has its own kernels of attention.
 fn is_hopper(device: &candle_core::Device) -> bool {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
@@ -207,9 +207,9 @@ fn print(quiet: bool, good: bool, name: &str, found: &str) {
     let _ = say::out(&format!("{mark}{name}: {found}\n"));
 }
 
-/// The whole program on a miniature recipe: reference, inheritance, growth, table.
+/// Runs the complete program on a miniature recipe: reference, inheritance, growth, table.
 fn recipe(device: &str) -> Result<String> {
-    // A name that cannot be foreseen: others may write to the same directory.
+    // The name is random, because other users may write to the same directory.
     let temporary = Dir::open(&std::env::temp_dir())?;
     let (name, place) = temporary.create_temporary_subdir("heirloom-selftest")?;
     let done = recipe_in(place.path(), device);

@@ -1,4 +1,4 @@
-//! `heirloom completions` and `heirloom man`: what a shell and a manual reader need, made from the command line's definition.
+//! `heirloom completions` and `heirloom man`: print completions and manual pages, made from the command line's definition.
 
 use std::path::{Path, PathBuf};
 
@@ -56,14 +56,14 @@ impl Man {
     }
 }
 
-/// A command's page, as roff.
+/// Returns a command's page, as roff.
 fn page(command: &Command) -> std::io::Result<String> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-/// Writes the page of a command and of everything below it.
+/// Writes the pages of a command and of its subcommands.
 fn write(command: &Command, dir: &Path) -> anyhow::Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let path = dir.join(format!("{name}.1"));

@@ -1,4 +1,4 @@
-//! `heirloom show`: a run's state and final table, as text or JSON.
+//! `heirloom show`: prints a run's state and final table, as text or JSON.
 
 use anyhow::Context;
 

@@ -1,4 +1,4 @@
-//! Values that arguments of several commands have.
+//! Values of arguments that several commands have.
 
 use clap::builder::{
     OsStringValueParser, PossibleValuesParser, StringValueParser, TypedValueParser,
@@ -7,10 +7,10 @@ use clap::builder::{
 use crate::ops::PrecisionChoice;
 use crate::text::exact;
 
-/// Windows of this length, or the model's context, by default.
+/// Default length of windows, unless the model's context is shorter.
 pub(super) const WINDOW: usize = 1024;
 
-/// The values of MODEL.
+/// Describes the values of MODEL.
 pub(super) const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
 
 /// Reads the precision of `--dtype`; the names are listed in help and completed.
@@ -27,8 +27,8 @@ pub(super) fn above_zero() -> impl TypedValueParser<Value = f64> {
     })
 }
 
-/// Reads an argument that names a run, a model or a file: as it is where it is UTF-8, with the escapes of
-/// [`exact::to_text`] where it is not. What `--json` printed can therefore be given again.
+/// Reads an argument that names a run, a model or a file: unchanged if it is UTF-8, otherwise with the escapes of
+/// [`exact::to_text`]. So names in `--json` output can be used as arguments.
 pub(super) fn exact_text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|given| match given.into_string() {
         Ok(text) => text,

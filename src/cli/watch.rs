@@ -1,4 +1,4 @@
-//! `heirloom watch`: the dashboard over a run directory, read-only.
+//! `heirloom watch`: shows the dashboard of a run directory, read-only.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Args {
     }
 }
 
-/// A run by its name under `runs` or by path; one that has written nothing yet is an empty directory.
+/// Returns a run by its name under `runs` or by its path. The directory of a run that has just begun may be empty.
 ///
 /// # Errors
 /// When there is no such run.
@@ -67,7 +67,7 @@ pub fn find(runs: &Path, name: &str) -> Result<RunDir> {
     Ok(RunDir::open(runs, name)?)
 }
 
-/// Full screen, until the operator leaves.
+/// Shows the dashboard until the operator leaves.
 ///
 /// # Errors
 /// When the terminal cannot be taken over or the run cannot be read.
@@ -77,13 +77,13 @@ pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
     dashboard::run(&mut feed, &options, past).map(drop)
 }
 
-/// Lines for what has happened and what happens, until the run is over or no process works on it.
+/// Prints lines for past and new events, until the run is over or no process works on it.
 fn lines(dir: &RunDir, json: bool) -> Result<()> {
     let mut tail = Tail::open(dir.path());
     let mut state = RunState::default();
     let mut out = std::io::stdout().lock();
     let (lines, run) = (Lines::local(dir), dir.argument());
-    // Decisions of the past are not there to be answered.
+    // Past decisions are printed without answers.
     let mut caught_up = false;
     loop {
         let alive = RunLock::is_live(dir.path());
@@ -126,7 +126,7 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
             state.core.status,
             Status::Done | Status::Failed | Status::Interrupted
         );
-        // Asked before the last poll, so that nothing written at the end is missed.
+        // Checked before the last poll, so that nothing written at the end is missed.
         if over || (!alive && state.core.status != Status::Empty) {
             tail::settle(&mut state, dir.path());
             if !json {

@@ -1,4 +1,4 @@
-//! A model's attention over windows of a text, as users ask for it.
+//! Options for windows of a text, and a model's attention over them.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -38,14 +38,14 @@ enum Sample {
     Random,
 }
 
-/// Windows and their length by default.
+/// Default number of windows, and default length.
 const USUAL: usize = 100;
 const MOST_WINDOWS: usize = 100_000;
-/// Attention elements in memory at a time: as many as this, or as many matrices as are decided side by side.
+/// Most attention elements in memory at a time, unless `MATRICES` matrices, which are decided in parallel, have more.
 const ELEMENTS: usize = 8 << 20;
 const MATRICES: usize = 32;
 
-/// An error on the way through the layers.
+/// An error of [`Windows::walk`].
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub enum WalkError {
     Io(#[from] std::io::Error),
 }
 
-/// Refuses windows of a length that the model has no room for, and numbers of them beyond `most`.
+/// Checks that the length of windows fits the model's context, and that their number is at most `most`.
 ///
 /// # Errors
 /// Names what is allowed.
@@ -76,7 +76,7 @@ pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -
     Ok(())
 }
 
-/// Refuses a share outside (0, 1] of what the option `name` gives.
+/// Checks that the share of the option `name` is in (0, 1].
 ///
 /// # Errors
 /// Names what is allowed.
@@ -88,7 +88,7 @@ pub fn check_share(name: &str, share: f64) -> Result<()> {
 }
 
 impl Windows {
-    /// Those that are taken by default, of a model with room for them.
+    /// Returns the default windows, limited to the model's context.
     pub fn usual(config: &DecoderConfig) -> Self {
         Self {
             number: USUAL,
@@ -98,7 +98,7 @@ impl Windows {
         }
     }
 
-    /// Refuses windows that the model or the memory has no room for.
+    /// Checks that the windows fit the model and the memory.
     ///
     /// # Errors
     /// Names what is allowed.
@@ -112,14 +112,14 @@ impl Windows {
         super::memory::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
     }
 
-    /// Bytes that [`Self::walk`] needs with the decomposition of what it shows.
+    /// Returns the bytes that [`Self::walk`] needs, with the decomposition of the attention.
     pub fn bytes(&self, config: &DecoderConfig) -> u64 {
         let batch = self.batch(config);
         walk::bytes(config, self.number, self.length, batch)
             + rank::decomposing_bytes(batch * config.n_head, self.length)
     }
 
-    /// Where they start in a text of so many tokens, which has room for one of them.
+    /// Returns the starts of the windows in a text of `n_tokens` tokens, which must have room for one.
     pub fn starts(&self, n_tokens: usize) -> Vec<usize> {
         match self.sample {
             Sample::Even => even_starts_rank(n_tokens, self.length, self.number),
@@ -133,7 +133,7 @@ impl Windows {
         }
     }
 
-    /// Windows at a time.
+    /// Returns the number of windows at a time.
     fn batch(&self, config: &DecoderConfig) -> usize {
         let one = config.n_head * self.length * self.length;
         let side_by_side = match self.length <= rank::MOST_SIDE_BY_SIDE {
@@ -143,8 +143,8 @@ impl Windows {
         (ELEMENTS / one).max(side_by_side).clamp(1, self.number)
     }
 
-    /// Shows the attention of each layer in the windows that begin at `starts`, with a bar on the terminal. Returns each layer's
-    /// block influence.
+    /// Calls `each` with the attention of each layer in the windows that begin at `starts`, and shows the progress on the terminal.
+    /// Returns each layer's block influence.
     ///
     /// # Errors
     /// When the model cannot be read, or `each` fails.

@@ -47,7 +47,7 @@ impl Check<'_> {
         }
     }
 
-    /// Like [`Self::need`] of one key; if it fails, further problems between the key and others are not reported.
+    /// Calls [`Self::need`] for one key; if it fails, further problems between the key and others are not reported.
     fn need_alone(&mut self, fine: bool, key: &str, message: impl FnOnce() -> String) {
         if !fine {
             self.places.bad(key, message());
@@ -123,7 +123,7 @@ impl Check<'_> {
         );
     }
 
-    /// Keys that apply only to one family.
+    /// Checks keys that apply only to one family.
     fn family(&mut self) {
         let model = &self.config.model;
         let others = match model.family {
@@ -201,7 +201,7 @@ impl Check<'_> {
         });
     }
 
-    /// `keys[0]` is the lowest rate, `keys[1]` the peak.
+    /// Checks that the lowest rate (`keys[0]`) is not above the peak (`keys[1]`).
     fn lowest_rate(&mut self, keys: &[&str], min_lr: f64, lr: f64) {
         let (low, peak) = (keys[0], keys[1]);
         self.need((0.0..=lr).contains(&min_lr), keys, || {
@@ -339,7 +339,7 @@ impl Check<'_> {
         );
     }
 
-    /// `[eval]`, `[probe]`.
+    /// Checks `[eval]` and `[probe]`.
     fn measures(&mut self) {
         self.alone(|config, report| config.eval.check_each(report));
         self.alone(|config, report| config.probe.check_each(report));
@@ -355,7 +355,7 @@ impl Check<'_> {
         });
     }
 
-    /// `[grow]`, `[match]`.
+    /// Checks `[grow]` and `[match]`.
     fn growth(&mut self) {
         self.alone(|config, report| config.grow.check_each(report));
         let grow = &self.config.grow;
@@ -374,7 +374,7 @@ impl Check<'_> {
         self.alone(|config, report| config.matching.check_each(report));
     }
 
-    /// The sections whose values do not depend on each other.
+    /// Checks the sections whose values do not depend on each other.
     fn rest(&mut self) {
         self.alone(|config, report| config.policy.check_each(report));
         self.alone(|config, report| config.control.check_each(report));

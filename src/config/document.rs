@@ -43,7 +43,7 @@ Any number of sections, each a model that is trained after the rounds and the co
 - `objective`: `\"ce\"` (cross-entropy; the default) or `{distill = {teacher = \"reference\", alpha = 0.4, temperature = 1.0}}`: minimise
   (1 - alpha) CE + alpha T^2 KL(teacher || student). `teacher` may be another model of the same vocabulary, as `reference.path` names one.";
 
-/// The reference page of the config, as Markdown.
+/// Returns the reference page of the config, as Markdown.
 pub fn keys_markdown() -> String {
     let mut out = String::new();
     for section in SECTIONS {

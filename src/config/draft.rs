@@ -119,7 +119,7 @@ impl Draft {
         }
     }
 
-    /// Gives a key that the file lacks this value, in TOML.
+    /// Sets a key that the file lacks to this value, in TOML.
     pub fn assume(&mut self, path: &'static str, value: &str) {
         if let Ok(value) = value.parse::<Value>() {
             self.values.entry(path).or_insert(value);
@@ -159,7 +159,7 @@ impl Draft {
         }
         self.set_instead(path);
         if key.kind == Kind::Baselines {
-            // The entries of the file have gone.
+            // The override has replaced the file's entries.
             self.places.at.retain(|at, _| !at.starts_with("baseline."));
         }
         self.places.bad.remove(path);

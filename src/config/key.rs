@@ -25,7 +25,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The section and the key's own name.
+    /// Returns the section and the key's own name.
     pub fn parts(&self) -> (&'static str, &'static str) {
         self.path.rsplit_once('.').unwrap_or(("", self.path))
     }
@@ -42,9 +42,9 @@ impl Eq for Key {}
 /// The meaning of an absent key.
 #[derive(Debug, Clone, Copy)]
 pub enum Need {
-    /// It must be given (where its section is); an example.
+    /// The key must be given if its section is; holds an example.
     Required(&'static str),
-    /// A value, as TOML.
+    /// A default value, as TOML.
     Default(fn() -> String),
     /// A meaning that is not a plain value, in words.
     Unless(&'static str),

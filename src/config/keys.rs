@@ -34,8 +34,8 @@ const ALL: [Key; COUNT] = {
 /// All keys, by section.
 pub const KEYS: &[Key] = &ALL;
 
-/// Defaults of keys in programs that did not write the key into a run's config, where they differ from today's: what such a run
-/// was trained with.
+/// Values with which runs of older programs were trained that did not write the key into a run's config, if they differ from the
+/// present default.
 pub(super) const FORMER_DEFAULTS: [(&str, &str); 1] = [("train.dtype", "\"f32\"")];
 
 pub fn find(path: &str) -> Option<&'static Key> {

@@ -8,10 +8,10 @@ use super::{Config, ConfigError, check, presets};
 use crate::file;
 use crate::text::{self, exact};
 
-/// A larger file is not a config.
+/// Most bytes of a config file.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// Where a config comes from.
+/// The source of a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Path(PathBuf),
@@ -25,7 +25,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// A preset's name, or a path to a TOML file.
+    /// Returns the preset with this name, or the TOML file with this path.
     ///
     /// # Errors
     /// When it is neither; the message lists the presets.
@@ -107,7 +107,7 @@ pub fn load_as_written(source: &Source) -> Result<Loaded, ConfigError> {
     })
 }
 
-/// [`load`] with the working directory and the environment given.
+/// Loads a config like [`load`], with the given working directory and environment.
 pub(super) fn load_with(
     source: &Source,
     overrides: &[String],

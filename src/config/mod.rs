@@ -1,7 +1,7 @@
-//! The TOML a run starts from.
+//! The config of a run, in TOML.
 //!
-//! A flag beats the config, the config beats the default. [`load`] reads, overrides and checks; messages name
-//! file and line.
+//! Flags have precedence over the config, and the config over defaults. [`load`] reads, overrides and checks; messages name file and
+//! line.
 //!
 //! Each key is declared once: `sections` declare it with the macro of `declare`, from which follow the fields of
 //! [`Config`], the table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`).
@@ -65,7 +65,7 @@ pub struct Preset {
     pub text: &'static str,
 }
 
-/// The presets, the one to try first at the start.
+/// Returns the presets; the first one is the best to begin with.
 pub fn presets() -> &'static [Preset] {
     &[
         Preset {

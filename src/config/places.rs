@@ -10,7 +10,7 @@ const MOST_PROBLEMS: usize = 100;
 /// Most bytes of one problem, which may quote names and values.
 const LONGEST_PROBLEM: usize = 1000;
 
-/// Where each given key was given, and the problems so far.
+/// The place of each given key, and the problems so far.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// File label; empty when a config did not come from a file.

@@ -5,7 +5,7 @@
 use super::values::{BUILTIN, BUILTIN_TEXTS, Texts, TrainTexts};
 use crate::run::command::{LONGEST_PROMPT, LONGEST_TASK, MOST_TASKS};
 
-/// Bounds against typing errors: memory and sums stay countable.
+/// Bounds against typing errors, which also keep memory and sums from overflowing.
 pub const MOST_BATCH_TOKENS: u64 = 1 << 30;
 pub const MOST_WINDOWS: u64 = 1_000_000;
 /// Largest sizes that are not a typing error.
@@ -53,7 +53,7 @@ impl Whole for usize {
     }
 }
 
-/// At least this.
+/// Requires at least `least`.
 pub fn at_least<T: Whole>(least: u64) -> impl Fn(&str, &T) -> Problems {
     move |key, value| {
         let value = value.as_u64();
@@ -63,7 +63,7 @@ pub fn at_least<T: Whole>(least: u64) -> impl Fn(&str, &T) -> Problems {
     }
 }
 
-/// At most this.
+/// Requires at most `most`.
 pub fn at_most<T: Whole>(most: u64) -> impl Fn(&str, &T) -> Problems {
     move |key, value| {
         let value = value.as_u64();
@@ -73,12 +73,12 @@ pub fn at_most<T: Whole>(most: u64) -> impl Fn(&str, &T) -> Problems {
     }
 }
 
-/// At least `least`, and below a bound that only a typing error exceeds.
+/// Requires at least `least`, and at most a bound that only a typing error exceeds.
 pub fn count<T: Whole>(least: u64, most: u64) -> impl Fn(&str, &T) -> Problems {
     move |key, value| [at_least(least)(key, value), at_most(most)(key, value)].concat()
 }
 
-/// A number that is at least this.
+/// Requires a number of at least `least`.
 pub fn from(least: f64) -> impl Fn(&str, &f64) -> Problems {
     move |key, &value| {
         unless(value.is_finite() && value >= least, || {
@@ -87,42 +87,42 @@ pub fn from(least: f64) -> impl Fn(&str, &f64) -> Problems {
     }
 }
 
-/// A number above 0.
+/// Requires a number above 0.
 pub fn above_zero(key: &str, &value: &f64) -> Problems {
     unless(value.is_finite() && value > 0.0, || {
         format!("{key} must be above 0, is {value}")
     })
 }
 
-/// A finite number.
+/// Requires a finite number.
 pub fn finite(key: &str, value: &f64) -> Problems {
     unless(value.is_finite(), || {
         format!("{key} must be a finite number, is {value}")
     })
 }
 
-/// A share that may be 0.
+/// Requires a share from 0 to 1.
 pub fn share(key: &str, value: &f64) -> Problems {
     unless((0.0..=1.0).contains(value), || {
         format!("{key} must be between 0 and 1, is {value}")
     })
 }
 
-/// A share above 0.
+/// Requires a share above 0.
 pub fn positive_share(key: &str, &value: &f64) -> Problems {
     unless(value > 0.0 && value <= 1.0, || {
         format!("{key} must be above 0 and at most 1, is {value}")
     })
 }
 
-/// The decay rate of an average.
+/// Requires the decay rate of an average.
 pub fn below_one(key: &str, value: &f64) -> Problems {
     unless((0.0..1.0).contains(value), || {
         format!("{key} must be at least 0 and below 1, is {value}")
     })
 }
 
-/// Decay rates of averages.
+/// Requires decay rates of averages.
 pub fn decays(key: &str, values: &[f64; 2]) -> Problems {
     let wrong = values.iter().filter(|value| !(0.0..1.0).contains(*value));
     wrong
@@ -135,14 +135,14 @@ pub fn given<T>(rule: impl Fn(&str, &T) -> Problems) -> impl Fn(&str, &Option<T>
     move |key, value| value.as_ref().map_or(Vec::new(), |value| rule(key, value))
 }
 
-/// The name of a field of rows.
+/// Requires the name of a field of rows.
 pub fn field(key: &str, name: &impl AsRef<str>) -> Problems {
     unless(!name.as_ref().is_empty(), || {
         format!("{key} is empty; name a field of the rows")
     })
 }
 
-/// Names of tasks, each once.
+/// Requires known names of tasks, each once.
 pub fn tasks(key: &str, names: &impl AsRef<[String]>) -> Problems {
     let names = names.as_ref();
     let mut problems = unless(names.len() <= MOST_TASKS, || {
@@ -160,7 +160,7 @@ pub fn tasks(key: &str, names: &impl AsRef<[String]>) -> Problems {
     problems
 }
 
-/// Texts that a model continues.
+/// Requires texts that a model can continue.
 pub fn samples(key: &str, texts: &impl AsRef<[String]>) -> Problems {
     let texts = texts.as_ref();
     let mut problems = unless(texts.len() <= MOST_SAMPLES, || {
@@ -175,14 +175,14 @@ pub fn samples(key: &str, texts: &impl AsRef<[String]>) -> Problems {
     problems
 }
 
-/// A path.
+/// Requires a path that is not empty.
 pub fn path(key: &str, path: &impl AsRef<str>) -> Problems {
     unless(!path.as_ref().is_empty(), || {
         format!("{key} is empty; name a directory, or leave the key out")
     })
 }
 
-/// The words of a command, the program first.
+/// Requires the words of a command, with the program first.
 pub fn command(key: &str, words: &[String]) -> Problems {
     let named = words.first().is_none_or(|word| !word.trim().is_empty());
     let is_text = !words.iter().any(|word| word.contains('\0'));
@@ -197,12 +197,12 @@ pub fn command(key: &str, words: &[String]) -> Problems {
     [named, is_text].concat()
 }
 
-/// Texts to validate on.
+/// Requires texts for validation.
 pub fn texts(key: &str, texts: &Texts) -> Problems {
     inputs(key, texts.paths())
 }
 
-/// Texts to train on.
+/// Requires texts for training.
 pub fn train_texts(key: &str, texts: &TrainTexts) -> Problems {
     let paths: Vec<String> = texts
         .sources()
@@ -218,7 +218,7 @@ pub fn train_texts(key: &str, texts: &TrainTexts) -> Problems {
     [inputs(key, &paths), weights].concat()
 }
 
-/// Paths and names of texts, one at least.
+/// Requires at least one path or name of a text.
 fn inputs(key: &str, inputs: &[String]) -> Problems {
     let mut problems = Vec::new();
     for input in inputs {

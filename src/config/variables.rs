@@ -1,12 +1,12 @@
-//! Environment variables and `~/` in paths.
+//! Expands environment variables and `~/` in paths.
 
 use crate::secrets::is_secret;
 
-/// A path with the values of variables in it.
+/// An expanded path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub path: String,
-    /// Whether it contained any.
+    /// Whether it contained variables.
     pub variables: bool,
 }
 

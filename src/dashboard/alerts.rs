@@ -1,4 +1,4 @@
-//! Rings the terminal for an operator who looks at another window, where the run's config asks for it.
+//! Rings the terminal for an operator who looks at another window, if the run's config asks for it.
 
 use super::session::Session;
 use super::terminal::Terminal;
@@ -13,15 +13,15 @@ const LONGEST: usize = 80;
 #[derive(Debug, Default)]
 pub struct Alerts {
     due: Waiting,
-    /// The run has been looked at before: what it was then is the past.
+    /// Whether the run has been observed before: earlier events do not ring.
     looked: bool,
     /// The event after which a stall has been noticed.
     stalled_at: Option<u64>,
 }
 
 impl Alerts {
-    /// Takes what has happened since the last look. Returns whether the terminal is to be rung. `news` is `None` for a run
-    /// that is only read, which never rings.
+    /// Collects the notices since the last call. Returns whether to ring the terminal. `news` is `None` for a run that is only read,
+    /// which never rings.
     pub fn gather(&mut self, news: Option<Vec<Notice>>, session: &Session) -> bool {
         let (Some(mut news), run) = (news, &session.run) else {
             return false;
@@ -33,7 +33,7 @@ impl Alerts {
         news.extend(self.stall(run, session.clock()));
         if let Some(Ringing { on, .. }) = ringing(run) {
             let wanted = news.into_iter().filter(|news| on.contains(&news.occasion));
-            // While the screen is left for the shell, nothing rings: what counts then is the latest of each.
+            // Nothing rings while the screen is suspended: then the latest notice of each kind is kept.
             wanted.for_each(|news| self.due.push(news));
         }
         !self.due.is_empty()
@@ -47,7 +47,7 @@ impl Alerts {
         (is_news && looked).then(|| stall::notice(run, silence))
     }
 
-    /// Rings for what is due.
+    /// Rings for the collected notices.
     pub fn ring(&mut self, terminal: &mut Terminal, session: &Session) {
         let due = self.due.take_all();
         let Some(info) = session.run.info.as_ref().filter(|_| !due.is_empty()) else {
@@ -68,7 +68,8 @@ fn ringing(run: &RunState) -> Option<&Ringing> {
     run.info.as_ref()?.ringing.as_ref()
 }
 
-/// The text of a notification. It begins with the program's name: some terminals take a number there for a command.
+/// Returns the text of a notification. It begins with the program's name, because some terminals take a leading number for a
+/// command.
 fn words(name: &str, notice: &Notice) -> String {
     let text = format!("heirloom {name}: {}", notice.text);
     sanitize(&text).chars().take(LONGEST).collect()
@@ -107,7 +108,7 @@ mod tests {
         assert!(!alerts.gather(Some(vec![notice(Occasion::Best)]), &session));
         assert!(alerts.gather(Some(vec![notice(Occasion::Nan)]), &session));
         assert_eq!(alerts.due.take_all(), [notice(Occasion::Nan)]);
-        // A night in which nothing rings: the latest is left.
+        // Without ringing, only the latest notice is kept.
         for step in 0..1000 {
             let step = Notice {
                 step,

@@ -1,7 +1,7 @@
 //! Handles the answers to a screen's own commands.
 //!
-//! Other screens, scripts and policies command the same run. A screen that waits, for a decision or for the end it asked
-//! for, stops waiting when its own command is refused, whatever becomes of theirs.
+//! Other screens, scripts and policies command the same run. A screen that waits (for a decision, or for the end that it asked
+//! for) stops waiting when its own command is refused, regardless of the others' commands.
 
 use super::feed::{Answer, Feed, Ticket};
 use super::session::{Facts, is_over};
@@ -9,7 +9,7 @@ use super::ui::Ui;
 use crate::run::command::Command;
 use crate::run::state::RunState;
 
-/// Sends a command, and notes that its answer is awaited or why it was not sent.
+/// Sends a command, and notes that its answer is awaited, or why it was not sent.
 pub fn send(ui: &mut Ui, feed: &mut dyn Feed, command: Command) {
     match feed.send(command.clone()) {
         Ok(ticket) => on_sent(ui, ticket, command),
@@ -26,8 +26,8 @@ fn on_not_sent(ui: &mut Ui, command: &Command, why: &str) {
     ui.notice = Some(format!("not sent: {why}"));
 }
 
-/// Takes the answer to a command of this screen. What an applied command leads to comes with the run's events; a refused
-/// one leads to nothing, so that nothing is awaited any more.
+/// Handles the answer to a command of this screen. The effects of an applied command come with the run's events; after a refused
+/// command the screen stops waiting for its effect.
 pub fn on_answer(ui: &mut Ui, facts: &Facts, run: &RunState, answer: Answer) {
     let sent = ui.pending.iter().position(|(t, _)| *t == answer.ticket);
     let Some(sent) = sent else { return };
@@ -37,14 +37,14 @@ pub fn on_answer(ui: &mut Ui, facts: &Facts, run: &RunState, answer: Answer) {
     }
     let over = facts.ended || is_over(run.core.status);
     if over && command == Command::Quit {
-        // The run has ended on its own, which is what was asked for.
+        // The run has ended on its own, which the command asked for.
         return;
     }
     stop_waiting(ui, &command);
     ui.notice = Some(format!("{}: {}", command.describe(), answer.message));
 }
 
-/// Ends the waiting for what a command was to lead to, unless another such command is still unanswered.
+/// Stops waiting for the effect of a command, unless an equal command is still unanswered.
 fn stop_waiting(ui: &mut Ui, command: &Command) {
     if ui.pending.iter().any(|(_, other)| other == command) {
         return;
@@ -98,7 +98,7 @@ mod tests {
                 shared,
                 tell,
             };
-            // The screen waits for a decision in rounds only.
+            // The screen waits for a decision only in rounds.
             let phase = Body::Phase(PhaseEvent {
                 layers: 1,
                 parameters: 1,
@@ -147,7 +147,7 @@ mod tests {
             }
         }
 
-        /// Looks until so many events have been folded and copied.
+        /// Runs the loop until `events` events have been folded and copied.
         fn wait_for(&mut self, events: u64) {
             while self.shared.folded() < events || self.run.seq < events {
                 std::thread::sleep(Duration::from_millis(1));
@@ -156,7 +156,7 @@ mod tests {
             self.look();
         }
 
-        /// One turn of the dashboard's loop.
+        /// Makes one turn of the dashboard's loop.
         fn look(&mut self) {
             self.facts.ended |= !self.feed.drain(&mut self.run).unwrap();
             for answer in self.feed.answers() {

@@ -1,4 +1,4 @@
-//! The dashboard of one run: events in, frames and commands out.
+//! The dashboard of one run: takes events and keys, draws frames, and sends commands.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -32,19 +32,19 @@ use crate::jobs;
 use crate::run::dir::RunDir;
 use crate::run::state::{RunState, Status};
 
-/// Time between two looks for events when no key comes.
+/// Time between two checks for events while no key is pressed.
 const TICK: Duration = Duration::from_millis(100);
-/// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
+/// Time after which a run in progress is redrawn because the ages of its evaluations and checkpoints have changed.
 const AGES: Duration = Duration::from_secs(10);
 
-/// Options of a dashboard: its look, and the place of stray output.
+/// Options of a dashboard.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub theme: Theme,
     pub glyphs: Glyphs,
-    /// The run's name; of a run that is being started, what it is to be.
+    /// The run's name; for a run that is being started, its planned name.
     pub title: String,
-    /// Stdout and stderr go here while the screen is up.
+    /// File that takes stdout and stderr while the screen is shown.
     pub log: Option<PathBuf>,
     /// The run's directory.
     pub dir: Option<PathBuf>,
@@ -53,19 +53,19 @@ pub struct Options {
     pub job: Job,
 }
 
-/// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened. `past` is what
-/// is known of the run before the feed's first event.
+/// Shows a run until the operator leaves, the terminal is lost, or a requested stop is complete. `past` is the run's state
+/// before the feed's first event.
 ///
 /// # Errors
 /// When the terminal cannot be taken over, the feed cannot be read, or drawing panics; the terminal is restored.
 pub fn run(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
-    // Unwinding gives the terminal back on its way; the training is none of a view's business.
+    // Unwinding restores the terminal. A panic of the dashboard must not end the training.
     let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options, past)));
     shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
 }
 
 fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
-    // Dropped after the terminal: what was printed during a start goes to the shell, and not to the screen that is left.
+    // Dropped after the terminal, so that output from the start appears in the shell and not on the screen that is left.
     let mut output: Option<OutputGuard>;
     let mut terminal = Terminal::enter(options.job).context("the dashboard needs a terminal")?;
     let redirected = match feed.start() {
@@ -89,12 +89,12 @@ struct App<'a> {
     zone: TimeZone,
     drawn: (u64, Instant),
     pace: Pace,
-    /// Whether what has happened since the operator last looked has been shown, or is not to be.
+    /// Whether the events since the operator's last visit have been shown, or need not be.
     greeted: bool,
     /// The start that was drawn last.
     drawn_start: Option<Starting>,
     dirty: bool,
-    /// Whether the screen is up, and not left for the shell.
+    /// Whether the screen is shown (it is not while it is suspended).
     seen: bool,
 }
 
@@ -162,8 +162,8 @@ impl<'a> App<'a> {
         None
     }
 
-    /// Follows a start up to its end, when what is printed goes to the run's log. True when it was stopped before there was a
-    /// run.
+    /// Follows a start. Once the run exists, output is redirected to its log. Returns true if the start was stopped before there
+    /// was a run.
     fn look_at_start(&mut self) -> std::io::Result<bool> {
         let Some(start) = self.feed.start() else {
             return Ok(false);
@@ -182,7 +182,7 @@ impl<'a> App<'a> {
         Ok(stopping && start.abandon())
     }
 
-    /// Shows one who comes back what has happened meanwhile, once all of the past has been read.
+    /// Shows an operator who returns the events since the last visit, once all of the past has been read.
     fn greet(&mut self, now: Instant) {
         if !self.greeted && self.session.facts.loading.is_none() {
             self.greeted = true;
@@ -191,7 +191,7 @@ impl<'a> App<'a> {
         }
     }
 
-    /// Control may change hands at any time.
+    /// Updates who has control, which may change at any time.
     fn look_at_control(&mut self) {
         let (read_only, controller) = (self.feed.read_only(), self.feed.controller());
         let facts = &mut self.session.facts;
@@ -220,7 +220,7 @@ impl Screen for App<'_> {
     type Out = Exit;
 
     fn turn(&mut self, now: Instant) -> Result<Option<Exit>> {
-        // Before the events: what comes with a start's end has been sent by then.
+        // Read before the events, so that the events of a start's end have been sent.
         if self.look_at_start()? {
             return Ok(Some(Exit::NotStarted));
         }
@@ -240,7 +240,7 @@ impl Screen for App<'_> {
         self.greet(now);
         let Session { run, facts, .. } = &self.session;
         self.dirty |= update::on_run(&mut self.desk, facts, run, now);
-        // A run that ends unseen frees the device; its result is printed after `fg`.
+        // When a run ends while the screen is suspended, the process must free the device; its result is printed after `fg`.
         if !self.seen && facts.owner && facts.ended && !ended {
             return Ok(Some(Exit::Closed));
         }
@@ -255,14 +255,14 @@ impl Screen for App<'_> {
         }
     }
 
-    /// At once after keys, a few times a second for data, never when nothing changed.
+    /// Whether a frame must be drawn: at once after a key, a few times a second for new data, never if nothing has changed.
     fn is_due(&self, keeps_up: bool, now: Instant) -> bool {
         let (version, at) = self.drawn;
         let gap = self.pace.gap(keeps_up);
         let Session { run, facts, .. } = &self.session;
         // A replay's clock moves between events as well.
         let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
-        // So do the ages of what a live run has last done.
+        // The ages of a live run's last evaluation and checkpoint also change.
         let ages = now.duration_since(at) >= AGES && self.session.clock().is_some();
         let starts = facts.starting != self.drawn_start;
         let changed = moves || ages || starts || version != run.version;
@@ -311,7 +311,7 @@ impl Screen for App<'_> {
         let facts = &self.session.facts;
         match input {
             Input::Hangup => Some(Exit::Hangup),
-            // The trainer checkpoints and ends, and the screen with it; a view of another process closes at once.
+            // This process's trainer writes a checkpoint and ends, and the screen ends with it. A view of another process closes at once.
             Input::Stop => (!facts.owner || facts.ended).then_some(Exit::Closed),
             Input::Key(key) if facts.starting.is_some() => self.feed.start()?.on_key(&key),
             Input::Paste(_) if facts.starting.is_some() => None,
@@ -330,7 +330,7 @@ impl Screen for App<'_> {
     }
 
     fn on_resize(&mut self) {
-        // Also when the screen is taken again: what is drawn is the run as it is now.
+        // Updates the run also after the terminal was taken back, so that the frame shows its present state.
         self.feed.catch_up(&mut self.session.run);
         self.dirty = true;
     }

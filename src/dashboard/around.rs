@@ -1,4 +1,4 @@
-//! Reads from disk what a dashboard shows besides the run itself, when keys or events call for it.
+//! Reads the other files that a dashboard shows, when keys or events need them.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::neighbours::{Neighbours, Verify};
 use super::session::Session;
 use super::ui::Ui;
 
-/// The run's directory and what lies next to it.
+/// The run's directory and its surroundings.
 pub struct Around {
     neighbours: Option<Neighbours>,
     /// Number of checkpoints of the run when those on disk were last listed.
@@ -14,7 +14,7 @@ pub struct Around {
 }
 
 impl Around {
-    /// The surroundings of a run; nothing where its directory is not known.
+    /// Makes the surroundings of a run; they stay empty if its directory is not known.
     pub fn new(dir: Option<&Path>, verify: Verify) -> Self {
         Self {
             neighbours: dir.map(|dir| Neighbours::of(dir, verify)),
@@ -22,7 +22,7 @@ impl Around {
         }
     }
 
-    /// Takes what has been read meanwhile. True when the screen has changed.
+    /// Takes the results of finished reads. Returns true if the screen has changed.
     pub fn look(&mut self, session: &mut Session, ui: &mut Ui) -> bool {
         self.list_checkpoints(session);
         let Some(neighbours) = &mut self.neighbours else {
@@ -66,7 +66,7 @@ impl Around {
             .for_each(|n| n.verify(nearby, name));
     }
 
-    /// Begins to read the run that is to be compared, or ends a comparison.
+    /// Begins to read the run to compare with, or ends a comparison.
     pub fn compare(&mut self, session: &mut Session, ui: &mut Ui, name: Option<&str>) {
         let Some((name, neighbours)) = name.zip(self.neighbours.as_mut()) else {
             session.facts.nearby.compared = None;

@@ -1,4 +1,4 @@
-//! The view of the charts: axes, zoom, smoothing, cursor. The methods are what keys do.
+//! The settings of the charts: axes, zoom, smoothing, cursor. Keys call the methods.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub enum Smoothing {
 }
 
 impl Smoothing {
-    /// The time constant of the average, in columns of the chart: what is smoothed fits what can be seen.
+    /// Returns the time constant of the average in columns of the chart, so that the smoothing suits what can be seen.
     fn columns(self) -> Option<f64> {
         match self {
             Self::More => Some(1.5),
@@ -33,23 +33,23 @@ impl Smoothing {
     }
 }
 
-/// The view of the charts.
+/// The settings of the charts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ChartView {
     pub axis: Axis,
     pub log: bool,
     pub smoothing: Smoothing,
-    /// The whole run rather than its present phase.
+    /// Show the complete run instead of its present phase.
     pub whole: bool,
-    /// The charts show 1/2^zoom of that.
+    /// The charts show 1/2^zoom of the shown part.
     pub zoom: u32,
     /// The right end of the window, as a value of the x axis; `None`: the window follows the run.
     pub right: Option<f64>,
-    /// All values rather than those worth showing.
+    /// Fit the y axis to all values, instead of cutting spikes and the first descent.
     pub all: bool,
     /// Leave out the earlier rounds and the reference's curve.
     pub alone: bool,
-    /// Where there is room for one chart: the gap rather than the loss.
+    /// On a screen with room for one chart, show the gap instead of the loss.
     pub gap: bool,
     /// The x at which every series is read.
     pub cursor: Option<f64>,
@@ -61,19 +61,19 @@ pub struct ChartView {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Extent {
     end: f64,
-    /// Where the run is.
+    /// The run's present place.
     now: f64,
     /// Steps from 0 to the end.
     steps: f64,
 }
 
 impl ChartView {
-    /// Shows half of what is shown, around the same right end.
+    /// Halves the shown part, with the same right end.
     pub fn zoom_in(&mut self) {
         self.zoom = (self.zoom + 1).min(DEEPEST);
     }
 
-    /// Shows twice of what is shown, around the same right end.
+    /// Doubles the shown part, with the same right end.
     pub fn zoom_out(&mut self) {
         self.zoom = self.zoom.saturating_sub(1);
         if self.zoom == 0 {
@@ -81,7 +81,7 @@ impl ChartView {
         }
     }
 
-    /// Shows the whole run, or its present phase again; not zoomed.
+    /// Shows the complete run, or its present phase again, without zoom.
     pub fn toggle_whole(&mut self) {
         self.whole = !self.whole;
         self.unzoom();
@@ -100,7 +100,7 @@ impl ChartView {
         }
     }
 
-    /// Moves a zoomed window a quarter of its width forward; where the run is, it follows again.
+    /// Moves a zoomed window a quarter of its width forward. When it reaches the run's present place, it follows the run again.
     pub fn pan_right(&mut self, run: &RunState) {
         if self.zoom > 0 && self.right.is_some() {
             let window = self.window(run);
@@ -120,7 +120,7 @@ impl ChartView {
             Axis::Tokens => Axis::Time,
             Axis::Time => Axis::Step,
         };
-        // Both are values of the axis left.
+        // Both are values of the previous axis.
         (self.right, self.cursor) = (None, None);
     }
 
@@ -153,7 +153,7 @@ impl ChartView {
         self.gap = !self.gap;
     }
 
-    /// Puts the cursor where the run is, or takes it away.
+    /// Shows the cursor at the run's present place, or hides it.
     pub fn toggle_cursor(&mut self, run: &RunState) {
         self.cursor = match self.cursor {
             Some(_) => None,
@@ -180,7 +180,7 @@ impl ChartView {
         let width = window.to - window.from;
         let x = (x + by * width / CURSOR_STEPS).clamp(0.0, extent.end.min(extent.now.max(0.0)));
         self.cursor = Some(x);
-        // The window goes with it.
+        // The window moves with the cursor.
         if self.zoom > 0 && x < window.from {
             self.right = Some(x + width);
         } else if self.zoom > 0 && x > window.to {
@@ -188,7 +188,7 @@ impl ChartView {
         }
     }
 
-    /// Enlarges the next small multiple; after the last of `count` none.
+    /// Enlarges the next small multiple; after the last of `count`, none.
     pub fn next_multiple(&mut self, count: usize) {
         self.multiple = match self.multiple {
             None => (count > 0).then_some(0),
@@ -196,7 +196,7 @@ impl ChartView {
         };
     }
 
-    /// Enlarges the small multiple before; before the first of `count` none.
+    /// Enlarges the previous small multiple; before the first of `count`, none.
     pub fn previous_multiple(&mut self, count: usize) {
         self.multiple = match self.multiple {
             None => count.checked_sub(1),
@@ -204,7 +204,7 @@ impl ChartView {
         };
     }
 
-    /// Returns the place that is x = 0: the start of the phase, or of the run.
+    /// Returns the place at x = 0: the start of the phase, or of the run.
     pub fn origin(&self, run: &RunState) -> Place {
         match (&run.core.phase, self.whole) {
             (Some(phase), false) => {
@@ -228,12 +228,12 @@ impl ChartView {
         });
         let step = core.step.saturating_sub(origin.step);
         let quarter = run.info.as_ref().map_or(1, |i| (i.round_steps / 4).max(1));
-        // Past its plan a phase grows in quarters of a round.
+        // Beyond its planned steps, the axis of a phase grows in quarters of a round.
         let steps = match step <= planned {
             true => planned,
             false => step.checked_next_multiple_of(quarter).unwrap_or(step),
         };
-        // What rollbacks left stays in sight, however far it went.
+        // Branches that rollbacks have abandoned stay visible up to their last step.
         let left = left_behind(run, self.whole);
         let reached = left.map_or(0, |p| p.step.saturating_sub(origin.step));
         let steps = (steps.max(reached) as f64).max(1.0);
@@ -256,8 +256,8 @@ impl ChartView {
         }
     }
 
-    /// Returns the part of the x axis on screen: from the start to the end of the phase as extended, so that the
-    /// picture stands still while it fills; zoomed in, a window that moves by quarters, or one that stands still.
+    /// Returns the part of the x axis on screen: from the start to the (extended) end of the phase, so that the picture does not move
+    /// while it fills. Zoomed in, it is a window that moves by quarters of its width, or a fixed one.
     pub fn window(&self, run: &RunState) -> Window {
         let extent = self.extent(run);
         let width = extent.end / f64::from(1u32 << self.zoom.min(DEEPEST));
@@ -274,7 +274,7 @@ impl ChartView {
         }
     }
 
-    /// Returns the decay of the average of the training loss per step, for a chart of so many columns; `None`: none.
+    /// Returns the decay per step of the training loss's average, for a chart of `columns` columns; `None` without smoothing.
     pub fn decay(&self, run: &RunState, columns: u16) -> Option<f64> {
         let extent = self.extent(run);
         let shown = extent.steps / f64::from(1u32 << self.zoom.min(DEEPEST));
@@ -283,7 +283,7 @@ impl ChartView {
     }
 }
 
-/// The last place of the branches that rollbacks of the present phase, or of the whole run, have left.
+/// Returns the last place of the branches that rollbacks of the present phase, or of the complete run, have abandoned.
 fn left_behind(run: &RunState, whole: bool) -> Option<Place> {
     let first = if whole { 0 } else { run.live().phase_start() };
     let left = run.history.abandoned.iter().filter(|l| l.fork >= first);
@@ -295,20 +295,20 @@ fn left_behind(run: &RunState, whole: bool) -> Option<Place> {
     ends.max_by_key(|p| p.step)
 }
 
-/// The event that ends the phase which a branch that was left began in: a later phase has no place next to it.
+/// Returns the event that ends the phase in which an abandoned branch began: its later phases are not drawn.
 pub fn end_of_phase(branch: &Branch, whole: bool) -> u64 {
     let mut starts = branch.marks.iter();
     let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
     next.filter(|_| !whole).map_or(u64::MAX, |mark| mark.seq)
 }
 
-/// The buckets of a series that begin between two events.
+/// Returns the buckets of a series that begin between two events.
 pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
     let at = |seq| series.stretches().partition_point(|s| s.first.seq < seq);
     at(from)..at(to).max(at(from))
 }
 
-/// The place of the training event before event `seq`.
+/// Returns the place of the training event before event `seq`.
 pub(super) fn place_before(branch: &Branch, seq: u64) -> Place {
     let stretches = branch.train.stretches();
     let first = stretches.partition_point(|s| s.first.seq < seq);

@@ -1,4 +1,4 @@
-//! `heirloom demo collapse` live: bars for each head, and the ranks' fall.
+//! The screen of `heirloom demo collapse`: bars for each head, and a chart of the ranks.
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -19,16 +19,16 @@ use super::terminal::{Input, Terminal};
 use super::theme::Theme;
 use crate::demo::{Known, Probe, Told};
 
-/// Between looks at the keyboard and the toys.
+/// Time between two checks of the keyboard and the examples.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where its key stands in the table.
+/// The scope of its key in the table.
 const SCOPE: Scope = Scope::View("demo");
 
-/// Draws what the toys send until the operator leaves.
+/// Draws the results of the examples until the operator leaves.
 ///
 /// # Errors
-/// When the terminal cannot be taken over, or a toy stops.
+/// When the terminal cannot be taken over, or an example fails.
 pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Result<()> {
     let mut terminal = Terminal::enter(options.job)?;
     let mut demo = Demo {
@@ -101,7 +101,7 @@ impl Screen for Demo<'_> {
 fn draw(frame: &mut Frame<'_>, known: &Known, refusal: &Refusal, theme: &Theme, glyphs: Glyphs) {
     let area = frame.area();
     let refusal = refusal.lines(area.width, theme, glyphs);
-    // A title and frame about the heads, three columns of them where they are many.
+    // A title and a frame surround the heads, which fill up to three columns.
     let columns = columns(area.width);
     let rows = known.demo.softmax.heads.div_ceil(columns) + 2;
     let parts = [
@@ -141,7 +141,7 @@ fn panel(title: &str, theme: &Theme, glyphs: Glyphs) -> Block<'static> {
         .title(glyphs.text(title))
 }
 
-/// Each head's k* before and after softmax.
+/// Draws each head's k* before and after softmax.
 fn draw_heads(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme, glyphs: Glyphs) {
     let sizes = known.demo.softmax;
     let title = format!(
@@ -176,7 +176,7 @@ fn draw_heads(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme, g
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
-/// Mean k* over the steps, and each head's at the last.
+/// Draws the mean k* over the steps, and each head's k* at the last step.
 fn draw_network(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme, glyphs: Glyphs) {
     let (sizes, steps) = (known.demo.network, known.demo.steps);
     let title = match known.probes.last() {
@@ -228,7 +228,7 @@ fn draw_network(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme,
         .labels([label("0".into()), label(format!("{top:.0}"))]);
     frame.render_widget(Chart::new(sets).block(block).x_axis(x).y_axis(y), area);
     if glyphs == Glyphs::Ascii {
-        // The axes are lines whatever the marker is.
+        // The axes are lines for any marker.
         let buffer = frame.buffer_mut();
         for at in area.intersection(buffer.area).positions() {
             let plain = match buffer[at].symbol() {

@@ -16,14 +16,14 @@ pub fn layers_left(run: &RunState) -> usize {
 /// A choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Grow by so many layers.
+    /// Grow by this number of layers.
     Grow(usize),
-    /// Train on for so many steps.
+    /// Continue training for this number of steps.
     TrainOn(u64),
     Stop,
 }
 
-/// The costs of a choice; what is not known is `None`.
+/// The costs of a choice; unknown ones are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
     /// Layers now and after.
@@ -38,9 +38,9 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a choice made now. The speed of the present model is the measured one; that of another depth and all memory
-    /// is the trainer's own estimate, where the evidence has it. The evidence may be an earlier round's: layers are counted from
-    /// the present ones.
+    /// Estimates the cost of a choice made now. The speed of the present model is measured; the speed of other depths and all memory
+    /// are the trainer's estimates, if the evidence has them. The evidence may be that of an earlier round, so layers are counted
+    /// from the present model.
     pub fn of(run: &RunState, e: Option<&Evidence>, choice: Choice) -> Self {
         let tokens = run.info.as_ref().map_or(0, |i| i.batch_tokens) as f64;
         let round = run.info.as_ref().map_or(0, |i| i.round_steps) as f64;
@@ -89,7 +89,7 @@ impl Cost {
         }
     }
 
-    /// Layers, parameters, memory, tokens a second, duration, in words; `~` marks estimates.
+    /// Returns layers, parameters, memory, tokens per second and duration as texts; `~` marks estimates.
     pub fn cells(&self) -> [String; 5] {
         let dash = || "-".to_string();
         let about = if self.estimated { "~" } else { "" };
@@ -110,7 +110,7 @@ impl Cost {
         ]
     }
 
-    /// The same in a sentence; `end` is when it is over, in words.
+    /// Returns the costs as a sentence; `end` is the time of the end as text.
     pub fn sentence(&self, end: Option<String>) -> String {
         let [layers, parameters, bytes, speed, takes] = self.cells();
         let plural = if layers == "1" { "" } else { "s" };

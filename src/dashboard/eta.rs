@@ -1,24 +1,24 @@
-//! When the recipe will be over, at most.
+//! Estimates the latest end of the recipe.
 
 use crate::run::event::{Phase, Planned, RunInfo, Start};
 use crate::run::order::{Comparison, Recipe};
 use crate::run::state::{PhaseNow, RoundResult, RunState, Status};
 
-/// Points of the training curve that the speed is taken from.
+/// Number of points of the training curve from which the speed is computed.
 const RECENT: usize = 50;
 
-/// Seconds to the end of the recipe if every growth happens, from the speed of late (evaluations and probes included)
-/// and the cost of each model left to train. `None` before a speed is known, and when nothing runs.
+/// Returns the seconds to the end of the recipe if every growth takes place, from the recent speed (evaluations and probes
+/// included) and the cost of each model left to train. `None` before a speed is known, and while nothing runs.
 pub fn seconds(run: &RunState) -> Option<f64> {
     Some(flops_left(run)? * per_flop(run)? + of_tasks(run))
 }
 
-/// As [`seconds`], for a run whose curves are not at hand: from the speed of its last step and from how much evaluations and
-/// probes have cost in the last phase that has ended.
+/// Estimates [`seconds`] for a run whose curves have not been read, from the speed of its last step and the cost of evaluations
+/// and probes in the last finished phase.
 pub fn rough_seconds(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let speed = run.core.tokens_per_second;
-    // Before its first step, the speed is that of the phase before.
+    // Before a phase's first step, the speed is that of the previous phase.
     if run.core.status != Status::Running || run.core.phase_step == 0 || speed <= 0.0 {
         return None;
     }
@@ -30,7 +30,7 @@ pub fn rough_seconds(run: &RunState) -> Option<f64> {
     seconds.is_finite().then_some(seconds)
 }
 
-/// The training cost of what is left of the recipe if every growth happens, in units of [`cost`].
+/// Returns the cost of the rest of the recipe if every growth takes place, in units of [`cost`].
 fn flops_left(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let left =
@@ -42,13 +42,13 @@ fn flops_left(run: &RunState) -> Option<f64> {
     Some((left + later) * info.batch_tokens as f64)
 }
 
-/// Seconds for one unit of [`cost`], as the last points of the training curve took them.
+/// Returns the seconds per unit of [`cost`], from the last points of the training curve.
 fn per_flop(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     if run.core.status != Status::Running {
         return None;
     }
-    // A pause or a rollback is not a measure of speed.
+    // Time before the last pause or rollback does not count.
     let seq = run.live().phase_start().max(run.running_since);
     let stretches = run.live().train.stretches();
     let first = stretches.partition_point(|s| s.first.seq < seq);
@@ -109,7 +109,7 @@ fn task_seconds(run: &RunState, info: &RunInfo, name: &str) -> f64 {
         .map_or(0.0, |p| p.seconds / cost(info, p.layers))
 }
 
-/// Seconds to the end of the present round, at which a decision is due; `None` outside rounds and where no speed is known.
+/// Returns the seconds to the end of the present round, at which a decision is due; `None` outside rounds and without a speed.
 pub fn to_decision(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     if !matches!(now.phase, Phase::Round(_)) || run.core.phase_step >= now.due {
@@ -120,7 +120,7 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
     Some(training * per_flop(run)? + of_evaluation(run))
 }
 
-/// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.
+/// Returns the seconds that the controls take if the present round ends with these layers; 0 without controls in the config.
 pub fn of_controls(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let all = Comparison::of_run(info);
@@ -132,20 +132,20 @@ pub fn of_controls(run: &RunState) -> Option<f64> {
     Some(flops * info.batch_tokens as f64 * per_flop(run)?)
 }
 
-/// The speed of `layers` layers in tokens a second, from that of the present model.
+/// Returns the speed of a model of `layers` layers in tokens per second, from the speed of the present model.
 pub fn speed_of(run: &RunState, layers: usize) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let speed = run.core.tokens_per_second;
     (speed > 0.0).then(|| speed * cost_of(info, &now.phase, now.layers) / cost(info, layers))
 }
 
-/// Training cost of one token, in units that cancel: blocks, attention over half a context, head.
+/// Returns the training cost of one token in relative units: blocks, attention over half a context, head.
 fn cost(info: &RunInfo, layers: usize) -> f64 {
     let (d, t) = (info.n_embd as f64, info.context_length as f64);
     layers as f64 * (12.0 * d * d + d * t) + info.vocab as f64 * d
 }
 
-/// The same for a phase's model: a baseline may be narrower than the others, or have a teacher.
+/// Returns the cost of one token for a phase's model: a baseline may be narrower than other models, or have a teacher.
 fn cost_of(info: &RunInfo, phase: &Phase, layers: usize) -> f64 {
     let factor = match phase {
         Phase::Baseline(baseline) => {
@@ -159,20 +159,20 @@ fn cost_of(info: &RunInfo, phase: &Phase, layers: usize) -> f64 {
     factor * cost(info, layers)
 }
 
-/// The phases after the present one, all growths taken.
+/// Returns the phases after the present one, with all growths.
 fn later(run: &RunState, info: &RunInfo, now: &PhaseNow) -> Vec<Planned> {
     let is_largest = now.layers >= info.max_layers || info.grow_step == 0;
-    // How many layers the first round will have is in no event yet: half, as the recipe has it.
+    // No event has the first round's number of layers yet; the recipe's default is half.
     let half = (info.n_layer / 2).max(1);
     let (layers, same) = match &now.phase {
         Phase::Reference => (half, info.round_steps),
         Phase::Round(_) if !is_largest => (now.layers, info.round_steps),
-        // A baseline has layers and steps of its own; the final model is that of the last round.
+        // A baseline has its own layers and steps, so those of the last round, the final model, are used.
         Phase::Baseline(_) => match run.core.rounds.last() {
             Some(last) => (last.result.layers, same_steps(&run.core.rounds)),
             None => (half, info.round_steps),
         },
-        // Controls take as many steps as the last round, which may have been extended.
+        // Controls train for the steps of the last round, which may have been extended.
         _ => (now.layers, now.due),
     };
     let mut phases = Recipe::of_run(info).phases(&now.phase, layers, same);
@@ -180,14 +180,14 @@ fn later(run: &RunState, info: &RunInfo, now: &PhaseNow) -> Vec<Planned> {
     phases
 }
 
-/// Steps of the rounds that made the final model: since the last restart.
+/// Returns the steps of the rounds that made the final model: those since the last restart.
 fn same_steps(rounds: &[RoundResult]) -> u64 {
     let restart = rounds.iter().rposition(|r| r.result.start != Start::Keep);
     let last = &rounds[restart.unwrap_or(0)..];
     last.iter().map(|r| r.result.steps).sum()
 }
 
-/// `40 s`, `4m30s`, `3h10m`: to two figures or so, so that it does not tick.
+/// Formats a duration as `40 s`, `4m30s`, `3h10m`: with about two significant figures, so that it changes seldom.
 pub fn words(seconds: f64) -> String {
     let coarse = match seconds {
         s if s < 60.0 => (s / 5.0).ceil() * 5.0,

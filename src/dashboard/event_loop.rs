@@ -1,4 +1,4 @@
-//! The one loop of every screen: what is new, a frame where one is due, input.
+//! The loop of every screen: takes new data, draws a frame if one is due, and handles input.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,30 @@ use anyhow::Result;
 use super::keymap;
 use super::terminal::{Input, Terminal};
 
-/// Resizes are gathered for this long.
+/// Time for which resizes are gathered.
 const RESIZE_GAP: Duration = Duration::from_millis(50);
 
 /// A full screen: a run's dashboard, or the home screen.
 pub trait Screen {
     /// The result of the loop.
     type Out;
-    /// Takes in what is new. `Some`: the screen is over.
+    /// Takes new data. `Some` ends the screen.
     ///
     /// # Errors
     /// When what it shows cannot be read.
     fn turn(&mut self, now: Instant) -> Result<Option<Self::Out>>;
-    /// Longest wait for input.
+    /// Returns the longest wait for input.
     fn wait(&self) -> Duration;
-    /// Whether a frame is called for; `keeps_up`: the terminal has taken all the frames before.
+    /// Whether a frame must be drawn. `keeps_up` is whether the terminal has taken all previous frames.
     fn is_due(&self, keeps_up: bool, now: Instant) -> bool;
     fn draw(&mut self, terminal: &mut Terminal, now: Instant);
-    /// Takes a key, pasted text, a signal or the end of the terminal. `Some`: the screen is over.
+    /// Handles a key, pasted text, a signal or the loss of the terminal. `Some` ends the screen.
     fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Self::Out>;
-    /// The window has another size, or the terminal was another program's: every cell is to be drawn.
+    /// Notes that every cell must be drawn: the window has another size, or another program has had the terminal.
     fn on_resize(&mut self);
-    /// The screen is about to be left for the shell, or is up again.
+    /// Notes that the screen is about to be suspended (false), or is shown again (true).
     fn on_seen(&mut self, _seen: bool) {}
-    /// The screen cannot be suspended; reports why.
+    /// Reports why the screen cannot be suspended.
     fn on_refused(&mut self, _why: String) {}
 }
 
@@ -53,7 +53,7 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
         for input in terminal.inputs(screen.wait()) {
             match input {
                 Input::Resized => {
-                    // A dragged window sends many: one frame for a burst.
+                    // Dragging a window causes many resizes, which get a single frame.
                     std::thread::sleep(RESIZE_GAP);
                     screen.on_resize();
                 }
@@ -66,12 +66,12 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
                     suspend(screen, terminal);
                     break;
                 }
-                // Everywhere, prompts and lines that are typed included. What was typed after it is meant for the shell.
+                // Suspends in every scope, also while a line is typed. Later input belongs to the shell.
                 Input::Key(key) if keymap::suspends(&key) => {
                     suspend(screen, terminal);
                     break;
                 }
-                // Everywhere as well.
+                // Also in every scope.
                 Input::Key(key) if keymap::redraws(&key) => {
                     terminal.clear();
                     screen.on_resize();
@@ -86,12 +86,12 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
     }
 }
 
-/// Lets the shell have its prompt.
+/// Suspends the screen and returns the terminal to the shell.
 fn suspend<S: Screen>(screen: &mut S, terminal: &mut Terminal) {
     if let Err(why) = terminal.check_shell() {
         return screen.on_refused(why);
     }
-    // Before this process stops: from then on it can give nothing up.
+    // Gives up control before this process stops, because it could not do so afterwards.
     screen.on_seen(false);
     if let Err(why) = terminal.suspend() {
         screen.on_seen(true);

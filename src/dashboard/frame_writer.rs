@@ -1,4 +1,4 @@
-//! The bytes of a frame on their way to the terminal.
+//! Buffers the bytes of a frame for the terminal.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,7 +10,7 @@ use crossterm::queue;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::backend::{Backend, CrosstermBackend};
 
-/// Gathers what is written until [`Self::send`]: ratatui flushes in the middle of a frame. Clones share the buffer.
+/// Gathers output until [`Self::send`], because ratatui flushes in the middle of a frame. Clones share the buffer.
 #[derive(Clone)]
 pub struct FrameWriter {
     pending: Rc<RefCell<Vec<u8>>>,
@@ -25,7 +25,7 @@ impl FrameWriter {
         }
     }
 
-    /// Writes what has been gathered in one piece, and returns how many bytes that were.
+    /// Writes the gathered bytes in one piece. Returns their number.
     ///
     /// # Errors
     /// When the terminal does not take it.
@@ -35,7 +35,7 @@ impl FrameWriter {
         Ok(bytes.len())
     }
 
-    /// As [`Self::send`], but a frame in which no cell differs from the one before is not written at all.
+    /// Writes like [`Self::send`], but skips a frame in which no cell has changed.
     ///
     /// # Errors
     /// When the terminal does not take it.
@@ -47,7 +47,7 @@ impl FrameWriter {
     }
 }
 
-/// The bytes of a frame without cells: what brackets it, and the attributes that are reset at its end.
+/// Returns the bytes of a frame without cells: the brackets of a synchronised update, and the reset of attributes.
 fn unchanged_frame() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {

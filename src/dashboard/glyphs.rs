@@ -1,4 +1,4 @@
-//! Which characters charts are drawn with.
+//! The characters that charts are drawn with.
 
 use ratatui::symbols::border;
 
@@ -18,7 +18,7 @@ impl Glyphs {
         Self::for_environment(|name| std::env::var(name).unwrap_or_default())
     }
 
-    /// ASCII where the locale is not UTF-8, blocks on the Linux console, whose fonts have no Braille, and Braille elsewhere.
+    /// Returns ASCII if the locale is not UTF-8, blocks on the Linux console, whose fonts have no Braille, and otherwise Braille.
     fn for_environment(value: impl Fn(&str) -> String) -> Self {
         let locales = ["LC_ALL", "LC_CTYPE", "LANG"].map(&value);
         let locale = locales.into_iter().find(|locale| !locale.is_empty());
@@ -30,7 +30,7 @@ impl Glyphs {
         }
     }
 
-    /// Dots per cell across and down.
+    /// Returns the number of dots per cell across and down.
     pub fn dots(self) -> (usize, usize) {
         match self {
             Self::Braille => (2, 4),
@@ -39,7 +39,7 @@ impl Glyphs {
         }
     }
 
-    /// The character for a cell's dots; bit `x + y * across` is the dot at column x, row y from the top.
+    /// Returns the character for a cell's dots; bit `x + y * across` is the dot at column x, row y from the top.
     pub fn cell(self, dots: u8, plain: char) -> char {
         match self {
             _ if dots == 0 => ' ',
@@ -54,16 +54,16 @@ impl Glyphs {
         }
     }
 
-    /// Sparkline characters, lowest first.
+    /// Returns the characters of sparklines, lowest first.
     pub fn levels(self) -> &'static [char] {
         match self {
-            // None of them is one of the marks of a chart.
+            // These differ from all marks of a chart.
             Self::Ascii => &['_', ',', ';', '=', '+', '%', '#', '@'],
             _ => &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
         }
     }
 
-    /// Frames of panels.
+    /// Returns the characters of panels' frames.
     pub fn border(self) -> border::Set<'static> {
         match self {
             Self::Ascii => border::Set {
@@ -96,8 +96,8 @@ impl Glyphs {
         }
     }
 
-    /// Text for this character set: without UTF-8, the few symbols in use become ASCII. Its width may change: it is padded and
-    /// measured afterwards.
+    /// Converts text to this character set: without UTF-8, the few symbols in use become ASCII. The width may change, so text must be
+    /// padded and measured afterwards.
     pub fn text(self, text: &str) -> String {
         if self != Self::Ascii {
             return text.to_string();
@@ -118,37 +118,37 @@ impl Glyphs {
         out
     }
 
-    /// A [sanitised](text::sanitize) text for this character set over exactly `columns` columns: filled up with spaces, or cut.
+    /// Converts a [sanitised](text::sanitize) text to this character set and fits it into exactly `columns` columns.
     pub fn fit(self, text: &str, columns: usize) -> String {
         self.text(&text::fit(&self.text(text), columns))
     }
 }
 
-/// The characters of a chart, each of which stands for one thing.
+/// The characters of a chart, each with a single meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
-    /// A line, where it is not made of dots: in a legend, and in ASCII.
+    /// A line that is not made of dots: in a legend, and in ASCII.
     pub line: char,
-    /// The range of the single values behind the line, in the same places.
+    /// The range of the single values behind the line, in legends and in ASCII.
     pub range: char,
-    /// The line between measured points, in the same places.
+    /// The line between measured points, in legends and in ASCII.
     pub val: char,
-    /// Marks of abandoned branches, in the same places.
+    /// The line of an abandoned branch, in legends and in ASCII.
     pub abandoned: char,
-    /// Where that ends.
+    /// The end of an abandoned branch.
     pub end: char,
     /// A measured point.
     pub point: char,
     /// A horizontal line.
     pub level: char,
     pub checkpoint: char,
-    /// Where a line leaves the chart.
+    /// A line that leaves the chart at the top, and at the bottom.
     pub above: char,
     pub below: char,
     /// A value that is not finite.
     pub gap: char,
     pub cursor: char,
-    /// Where a line is expected to go.
+    /// The expected course of a line.
     pub cone: char,
 }
 

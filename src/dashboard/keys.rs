@@ -1,4 +1,4 @@
-//! Keys and commands as the help, the footer, the completion and the documents list them.
+//! Types of keys and commands, for the help, the footer, the completion and the documents.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -9,15 +9,15 @@ pub enum Scope {
     Confirm,
     Layer(&'static str),
     View(&'static str),
-    /// While a run is played again.
+    /// During a replay.
     Replay,
-    /// Where the loss chart is.
+    /// In a view with the loss chart.
     Chart,
     Global,
 }
 
 impl Scope {
-    /// As the help and the documents name it; empty: everywhere.
+    /// Returns its name in the help and the documents; empty for all scopes.
     pub fn title(self) -> String {
         match self {
             Self::Confirm => "in a confirmation".into(),
@@ -38,48 +38,48 @@ impl Scope {
 pub enum Differs {
     /// A text appears on the screen.
     Appears(&'static str),
-    /// After these keys a text goes from the screen.
+    /// After these keys a text disappears from the screen.
     Goes(&'static [&'static str], &'static str),
-    /// After these keys the chart, or the list, is another.
+    /// After these keys the chart, or the list, has changed.
     Moves(&'static [&'static str]),
     /// The trainer's journal gets an event of this kind.
     Journals(&'static str),
     /// The program ends.
     Ends,
-    /// The screen is drawn again: more bytes come than an idle screen sends.
+    /// The screen is redrawn: more bytes come than an idle screen sends.
     Redraws,
 }
 
-/// Keys and what they do.
+/// Keys and their command.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     pub scope: Scope,
-    /// Each one key or, with blanks between, a sequence; `0-9` is any digit, which is added to the command.
+    /// Each is a key or, with blanks, a sequence of keys. `0-9` means any digit, which is added to the command.
     pub keys: &'static [&'static str],
     pub command: &'static str,
-    /// For the footer: what the key does, or `keys=what they do`; empty: not shown there.
+    /// Text in the footer: the key's effect, or `keys=effect`; empty: not shown there.
     pub footer: &'static str,
     pub differs: Differs,
-    /// Its effect.
+    /// Description of the effect.
     pub help: &'static str,
-    /// Needs a trainer that takes commands.
+    /// Whether it needs a trainer that takes commands.
     pub control: bool,
 }
 
 impl Binding {
-    /// Its keys as they are shown.
+    /// Returns its keys as they are shown.
     pub fn label(&self) -> String {
         self.keys.join(" or ")
     }
 
-    /// The key, or keys, and the words of the footer.
+    /// Returns the keys and the text in the footer.
     pub fn footer(&self) -> (&'static str, &'static str) {
         let key = self.keys.first().copied().unwrap_or_default();
         self.footer.split_once('=').unwrap_or((key, self.footer))
     }
 }
 
-/// A command as the help and the completion show it.
+/// A command in the help and the completion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub words: String,
@@ -87,7 +87,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Its words up to the first argument.
+    /// Returns its words up to the first argument.
     pub fn fixed(&self) -> String {
         let is_fixed = |w: &&str| !w.contains(|c: char| c.is_uppercase() || c == '[');
         let words: Vec<&str> = self.words.split(' ').take_while(is_fixed).collect();
@@ -95,14 +95,14 @@ impl Entry {
     }
 }
 
-/// Every key and every command that can be typed.
+/// All keys, and all commands that can be typed.
 #[derive(Debug)]
 pub struct Tables {
     pub bindings: Vec<Binding>,
     pub entries: Vec<Entry>,
 }
 
-/// Whether these are the keys that are bound: what is to be added to the command.
+/// Returns the text to add to the command if `keys` match `bound`, otherwise `None`.
 pub fn matched(bound: &str, keys: &str) -> Option<String> {
     if bound == keys {
         return Some(String::new());
@@ -111,7 +111,7 @@ pub fn matched(bound: &str, keys: &str) -> Option<String> {
     (digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit()).then(|| format!(" {digit}"))
 }
 
-/// A key's name, as the table has it.
+/// Returns a key's name in the table.
 pub fn name(key: &KeyEvent) -> Option<String> {
     let name = match key.code {
         KeyCode::Char(' ') => "Space".into(),
@@ -136,7 +136,7 @@ pub fn name(key: &KeyEvent) -> Option<String> {
     (!key.modifiers.contains(KeyModifiers::ALT)).then_some(name)
 }
 
-/// The key for a name of the table; `0-9` is 5. The reverse of what [`name`] does.
+/// Returns the key with a name of the table, the reverse of [`name`]; `0-9` gives 5.
 pub fn event(name: &str) -> KeyEvent {
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
     if let Some(c) = name.strip_prefix("Ctrl-") {

@@ -1,4 +1,4 @@
-//! The runs of a directory, read lazily: with the [session](super::session), the only owner of run data.
+//! The runs of a directory, read lazily. Only this module and the [session](super::session) own data of runs.
 
 mod row;
 
@@ -13,12 +13,12 @@ use crate::run::lock::RunLock;
 
 pub use row::Row;
 
-/// The runs, in the order of `heirloom ls` as of the last [`Library::sort`].
+/// The runs in the order of `heirloom ls`, as of the last [`Library::sort`].
 #[derive(Debug, Default)]
 pub struct Library {
     pub runs: Vec<Listed>,
-    /// Whether all of them have been read once. Until then their order is that of the files, so that they stay in their
-    /// places while they are read.
+    /// Whether all runs have been read once. Until then they are in the order of their files' times, so that they do not move while
+    /// they are read.
     complete: bool,
 }
 
@@ -26,26 +26,26 @@ pub struct Library {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     pub dir: RunDir,
-    /// When its journal last changed.
+    /// Time of its journal's last change.
     pub changed: Option<SystemTime>,
     /// `None` until it has been read.
     pub row: Option<Row>,
-    /// Whether the row is of the journal as it is now.
+    /// Whether the row is up to date with the journal.
     pub fresh: bool,
 }
 
-/// The actions that are possible with a run.
+/// The way in which a run is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// It is in progress.
+    /// The run is in progress.
     Attach,
-    /// It is not finished, and no process works on it.
+    /// The run is not finished, and no process works on it.
     Resume,
     Watch,
 }
 
 impl Listed {
-    /// Finds what its operator would do with it now.
+    /// Returns the way in which an operator would open the run now.
     pub fn way(&self) -> Way {
         let state = self.row.as_ref().map(|row| row.state.as_str());
         if RunLock::is_live(self.dir.path()) {
@@ -57,8 +57,8 @@ impl Listed {
         }
     }
 
-    /// The time of its last event, Unix time in milliseconds; of the journal's last change where `read` is false, or where the
-    /// journal has not been read.
+    /// Returns the time of its last event, Unix time in milliseconds. If `read` is false, or the journal has not been read, returns
+    /// the time of the journal's last change.
     fn active(&self, read: bool) -> i64 {
         match &self.row {
             Some(row) if read && row.error.is_none() => row.t,
@@ -72,7 +72,7 @@ impl Listed {
 }
 
 impl Library {
-    /// Lists the runs of a directory; none of them is read yet.
+    /// Lists the runs of a directory, without reading them.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -95,7 +95,7 @@ impl Library {
         Ok(library)
     }
 
-    /// Puts the runs in the order of `heirloom ls`: the one with the latest event first.
+    /// Sorts the runs in the order of `heirloom ls`: the one with the latest event first.
     pub fn sort(&mut self) {
         self.complete |= self.runs.iter().all(|run| run.row.is_some());
         let read = self.complete;
@@ -105,7 +105,7 @@ impl Library {
         });
     }
 
-    /// Reads one run that has changed, or has not been read yet. False when all have been read.
+    /// Reads one run that has changed, or has not been read yet. Returns false if all are up to date.
     pub fn read_next(&mut self) -> bool {
         let Some(run) = self.runs.iter_mut().find(|run| !run.fresh) else {
             return false;
@@ -114,20 +114,19 @@ impl Library {
         let known = run.row.as_ref().and_then(|row| row.bytes);
         run.row = Some(row::read(&run.dir, known));
         run.fresh = true;
-        // Later on, runs in progress would change places all the time.
+        // Sorted only once, because runs in progress would otherwise change places all the time.
         if first {
             self.sort();
         }
         true
     }
 
-    /// Whether nothing is left to read.
+    /// Whether all rows are up to date.
     pub fn is_fresh(&self) -> bool {
         self.runs.iter().all(|run| run.fresh)
     }
 
-    /// Takes a newer list, in which every run keeps what was read of it until it is read again. Returns whether runs have
-    /// come or gone.
+    /// Takes a newer list, in which every run keeps its row until it is read again. Returns whether runs were added or removed.
     pub fn refresh(&mut self, newer: Self) -> bool {
         let known = std::mem::take(&mut self.runs).into_iter();
         let mut known: HashMap<_, _> = known
@@ -138,7 +137,7 @@ impl Library {
             match known.remove(run.dir.path()) {
                 None => other = true,
                 Some(old) => {
-                    // A process that was killed leaves the journal as it was.
+                    // A killed process does not change the journal, so its lock is checked.
                     let gone = old.row.as_ref().is_some_and(|row| row.live)
                         && !RunLock::is_live(run.dir.path());
                     run.fresh = old.fresh && old.changed == run.changed && !gone;
@@ -178,7 +177,7 @@ mod tests {
             library.runs.iter().map(|r| r.dir.name()).collect()
         };
         let first = names(&library);
-        // That of the files is the other way round.
+        // The order of the files' times is the reverse.
         assert_eq!(first, ["deciding", "interrupted", "done"]);
         while library.read_next() && !library.is_fresh() {
             assert_eq!(names(&library), first, "they move while they are read");

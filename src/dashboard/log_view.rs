@@ -1,22 +1,22 @@
-//! The view of the log: what is in sight, what is left out, what is searched for.
+//! The state of the log view: scrolling, filter and search.
 
 use std::cell::Cell;
 
 use crate::run::state::{Level, Note, RunState};
 
-/// The view of the log.
+/// The state of the log view.
 #[derive(Debug, Default)]
 pub struct LogView {
-    /// Number of the last note in sight, counted from the run's first; none: the newest, whichever that is.
+    /// Number of the last visible note, counted from the run's first; `None` follows the newest.
     pub bottom: Option<u64>,
-    /// Long lines are cut and not wrapped.
+    /// Whether long lines are cut instead of wrapped.
     pub cut: bool,
     pub warnings: bool,
     /// The search text, in lower case.
     pub search: String,
-    /// Number of the note that was found.
+    /// Number of the note that the search has found.
     pub found: Option<u64>,
-    /// Rows of the last frame, for a page.
+    /// Rows of the last frame, which are a page.
     pub rows: Cell<usize>,
 }
 
@@ -26,12 +26,12 @@ impl LogView {
         !self.warnings || is_warning(note)
     }
 
-    /// Whether a note is what is searched for.
+    /// Whether a note contains the search text.
     pub fn matches(&self, note: &Note) -> bool {
         !self.search.is_empty() && note.text.to_lowercase().contains(&self.search)
     }
 
-    /// The numbers of the notes that are shown.
+    /// Returns the numbers of the notes that are shown.
     pub fn numbers(&self, run: &RunState) -> Vec<u64> {
         numbered(run)
             .filter(|(_, note)| self.shows(note))
@@ -39,14 +39,14 @@ impl LogView {
             .collect()
     }
 
-    /// Searches, from the newest note back.
+    /// Searches for a text, from the newest note back.
     pub fn search_for(&mut self, run: &RunState, text: &str) {
         self.search = text.trim().to_lowercase();
         (self.bottom, self.found) = (None, None);
         self.find(run, true);
     }
 
-    /// Goes to the next note that matches, back or forward; does not move without a match.
+    /// Moves to the next match, back or forward. Does not move without a match.
     pub fn find(&mut self, run: &RunState, back: bool) {
         let hits = numbered(run).filter(|(_, note)| self.shows(note) && self.matches(note));
         let hits: Vec<u64> = hits.map(|(n, _)| n).collect();
@@ -60,7 +60,7 @@ impl LogView {
         }
     }
 
-    /// Moves by so many notes, negative: back.
+    /// Moves by a number of notes; a negative one moves back.
     pub fn scroll(&mut self, run: &RunState, by: isize) {
         let numbers = self.numbers(run);
         let Some(last) = numbers.len().checked_sub(1) else {
@@ -70,7 +70,7 @@ impl LogView {
             .bottom
             .map_or(last, |n| numbers.partition_point(|&m| m < n).min(last));
         let to = at.saturating_add_signed(by).min(last);
-        // A page up from the start moves nothing more.
+        // The first page is the limit of scrolling up.
         let least = self.rows.get().saturating_sub(1).min(last);
         self.bottom = match to {
             to if to >= last => None,
@@ -79,7 +79,7 @@ impl LogView {
     }
 }
 
-/// The notes with their numbers, counted from the run's first.
+/// Returns the notes with their numbers, counted from the run's first.
 pub fn numbered(run: &RunState) -> impl DoubleEndedIterator<Item = (u64, &Note)> {
     let gone = run.notes_gone;
     run.notes
@@ -88,7 +88,7 @@ pub fn numbered(run: &RunState) -> impl DoubleEndedIterator<Item = (u64, &Note)>
         .map(move |(i, note)| (gone + i as u64, note))
 }
 
-/// Whether a note is to be seen even where others are left out.
+/// Whether a note is shown even if the filter leaves out others.
 pub fn is_warning(note: &Note) -> bool {
     matches!(note.level, Level::Warning | Level::Refused)
 }

@@ -3,7 +3,7 @@
 use super::replay::ReplayCommand;
 use crate::run::command::Command;
 
-/// An action that a layer or a view is asked to take.
+/// An action for a layer or a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Accept,
@@ -45,14 +45,14 @@ pub enum Effect {
     Copy(String),
     /// Check every file of this checkpoint.
     Verify(String),
-    /// Leave the screen and let the shell have its prompt.
+    /// Suspend the screen and return the terminal to the shell.
     Suspend,
     /// List the other runs, and read the config.
     LookAround,
-    /// Lay this run's losses over the chart; none: no run's.
+    /// Draw this run's losses over the chart; `None` ends a comparison.
     Compare(Option<String>),
     Detach,
-    /// Close a view that owns nothing, or whose run is over.
+    /// Close a view of another process's run, or of a run that is over.
     Close,
 }
 
@@ -61,12 +61,12 @@ pub enum Effect {
 pub enum Exit {
     /// The operator leaves; training continues.
     Detach,
-    /// The run is over, or the view owns nothing.
+    /// The run is over, or is another process's.
     Closed,
-    /// The terminal is gone; training continues.
+    /// The terminal is lost; training continues.
     Hangup,
-    /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
+    /// The operator or a signal has stopped the trainer before the run's end.
     Stopped,
-    /// The run's start has failed, or was ended by the operator or a signal; no trainer has been at work.
+    /// The run's start has failed, or was ended by the operator or a signal, before a trainer has begun.
     NotStarted,
 }

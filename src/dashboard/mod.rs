@@ -1,22 +1,22 @@
-//! The dashboard: what an operator sees and presses.
+//! The dashboard: screens and keys for an operator.
 //!
 //! Events come in through a [`Feed`], are folded into a [`RunState`](crate::run::state::RunState), and drawn; keys become commands
-//! that go out through the same feed. [`update`] is pure and takes the clock as an argument, [`screen`] only draws, [`terminal`]
-//! alone touches the terminal. Nothing here sees the trainer.
+//! that go out through the same feed. [`update`] is pure and takes the time as an argument, [`screen`] only draws, and only
+//! [`terminal`] touches the terminal. The dashboard does not depend on the trainer.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`app`], [`event_loop`] | a run's dashboard; the loop of every screen |
-//! | [`update`], [`message`], [`ui`], [`stack`] | what keys do, and to what |
+//! | [`update`], [`message`], [`ui`], [`stack`] | the effects of keys, and the state that they change |
 //! | [`commands`], [`keymap`], [`keys`] | the tables of commands and keys |
-//! | [`views`], [`layers`] | what fills the screen and what lies over it, a row each |
-//! | [`session`], [`library`], [`neighbours`], [`around`] | the run that is shown; other runs; what else is read from disk |
-//! | [`feed`], [`replay`], [`answers`], [`starting`] | where events come from and commands go; answers; the start of a run |
+//! | [`views`], [`layers`] | views that fill the screen, and layers over them, with a table of each |
+//! | [`session`], [`library`], [`neighbours`], [`around`] | the run that is shown; other runs; other files |
+//! | [`feed`], [`replay`], [`answers`], [`starting`] | sources of events and receivers of commands; answers; the start of a run |
 //! | [`screen`], [`scene`], [`panels`], [`widgets`], [`chart_view`], [`log_view`], [`scroll`] | drawing a frame, its inputs, its parts |
-//! | [`eta`], [`costs`], [`rollback_points`], [`when`] | what is derived from a state for several places |
+//! | [`eta`], [`costs`], [`rollback_points`], [`when`] | values that are derived from a state for several places |
 //! | [`home`], [`plain`], [`collapse`] | the home screen; plain lines; the demonstration |
-//! | [`theme`], [`glyphs`], [`pace`], [`title`], [`alerts`] | colours, characters, how often frames are drawn, the window's title and bell |
-//! | [`terminal`], [`frame_writer`], [`output`], [`refusal`] | the terminal, and where stray output goes |
+//! | [`theme`], [`glyphs`], [`pace`], [`title`], [`alerts`] | colours, characters, the rate of frames, the window's title and bell |
+//! | [`terminal`], [`frame_writer`], [`output`], [`refusal`] | the terminal, and the redirection of other output |
 //! | [`picture`], [`still`] | frames for documents and tests |
 
 mod alerts;

@@ -13,13 +13,13 @@ use crate::run::state::RunState;
 use crate::text::sanitize;
 use crate::threads;
 
-/// Checks every file of a checkpoint of a run; the error describes what is wrong.
+/// A function that checks every file of a checkpoint of a run; its error describes the damage.
 pub type Verify = fn(&RunDir, &str) -> Result<(), String>;
 
-/// Bytes of a config that are read.
+/// Most bytes of a config that are read.
 const MOST_CONFIG: u64 = 1 << 20;
 
-/// The surroundings as read so far.
+/// The surroundings, as far as they have been read.
 #[derive(Debug, Clone, Default)]
 pub struct Nearby {
     /// Names of the other runs in the same directory, sorted.
@@ -28,9 +28,9 @@ pub struct Nearby {
     pub config: Vec<(&'static str, String)>,
     /// Names of the run's checkpoints on disk; `None` until they have been listed.
     pub kept: Option<Vec<String>>,
-    /// Checkpoints whose files have been checked, and what was wrong with them.
+    /// Checkpoints whose files have been checked, with the results.
     pub verified: HashMap<String, Result<(), String>>,
-    /// The run whose losses are laid over the chart, as it was when it was read.
+    /// The run whose losses are drawn over the chart, as of the time when it was read.
     pub compared: Option<Compared>,
 }
 
@@ -42,7 +42,7 @@ pub struct Compared {
 }
 
 impl Nearby {
-    /// Whether a checkpoint is still on disk, as far as that is known.
+    /// Whether a checkpoint is still on disk, as far as is known.
     pub fn is_kept(&self, name: &str) -> bool {
         let kept = self.kept.as_ref();
         kept.is_none_or(|kept| kept.iter().any(|k| k == name))
@@ -87,19 +87,19 @@ impl Nearby {
     }
 }
 
-/// Reads what lies next to a run. Journals are read in a thread of their own, so that no key waits for them.
+/// Reads the surroundings of a run. Journals are read on a thread, so that keys do not wait for them.
 #[derive(Debug)]
 pub struct Neighbours {
     dir: RunDir,
     verify: Verify,
-    /// The checkpoint that is being checked, and the one that comes next.
+    /// The checkpoint that is being checked, and the next one.
     verifying: Option<(String, Receiver<Result<(), String>>)>,
     next: Option<String>,
     reading: Option<(String, Receiver<Result<RunState, String>>)>,
 }
 
 impl Neighbours {
-    /// Those of the run in `dir`; nothing is read yet. `verify` checks a checkpoint.
+    /// Makes the surroundings of the run in `dir`, without reading. `verify` checks a checkpoint.
     pub fn of(dir: &Path, verify: Verify) -> Self {
         Self {
             dir: RunDir::at(dir),
@@ -110,13 +110,13 @@ impl Neighbours {
         }
     }
 
-    /// The directory that holds the run.
+    /// Returns the directory that holds the run.
     fn runs(&self) -> Option<std::path::PathBuf> {
         let path = self.dir.path().canonicalize().ok()?;
         path.parent().map(Path::to_path_buf)
     }
 
-    /// Reads the names of the other runs and the config. What cannot be read is left out.
+    /// Reads the names of the other runs and the config. Leaves out what cannot be read.
     pub fn list(&self, nearby: &mut Nearby) {
         let runs = self.runs().and_then(|runs| RunDir::list(&runs).ok());
         let names = runs.unwrap_or_default().into_iter().map(|run| run.name());
@@ -132,7 +132,7 @@ impl Neighbours {
         nearby.config = KEYS.iter().filter_map(|key| value(key.path)).collect();
     }
 
-    /// Lists the checkpoints on disk, links to them included.
+    /// Lists the checkpoints on disk, including links to them.
     pub fn list_checkpoints(&self, nearby: &mut Nearby) {
         let entries = std::fs::read_dir(self.dir.checkpoints());
         let entries = entries.into_iter().flatten().flatten();
@@ -140,10 +140,9 @@ impl Neighbours {
         nearby.kept = Some(names.filter(|name| !name.starts_with('.')).collect());
     }
 
-    /// Checks a checkpoint in a thread of its own, after the one that is being checked. Of those that wait, the last one is
-    /// checked.
+    /// Checks a checkpoint on a thread, after the check in progress. Only the last of several waiting requests is carried out.
     pub fn verify(&mut self, nearby: &Nearby, name: &str) {
-        // What was wrong may have been the reading of it.
+        // A failed check is repeated, because the failure may have been one of reading.
         let is_known = matches!(nearby.verified.get(name), Some(Ok(())));
         let is_checked = self.verifying.as_ref().is_some_and(|(now, _)| now == name);
         if !is_known && !is_checked {
@@ -160,12 +159,12 @@ impl Neighbours {
         let (send, receive) = channel();
         let (dir, verify, checked) = (self.dir.clone(), self.verify, name.clone());
         let work = move || drop(send.send(verify(&dir, &checked)));
-        // Refused a thread, the receiver has no sender: that is an answer as well.
+        // If the thread is refused, the receiver has no sender, which counts as a failed check.
         drop(threads::spawn("verify", work));
         self.verifying = Some((name, receive));
     }
 
-    /// Takes what was checked. True when there was something.
+    /// Takes the result of a finished check. Returns true if there was one.
     pub fn poll_verified(&mut self, nearby: &mut Nearby) -> bool {
         let Some((name, receive)) = &self.verifying else {
             return false;
@@ -191,7 +190,7 @@ impl Neighbours {
         let (send, receive) = channel();
         let read = move || {
             let run = series::open::load(dir.path()).map_err(|why| why.to_string());
-            // The receiver is gone when the dashboard has closed or another run was requested.
+            // An error is ignored: the dashboard was closed, or another run was requested.
             drop(send.send(run));
         };
         threads::spawn("compare", read).map_err(|why| why.to_string())?;
@@ -199,7 +198,7 @@ impl Neighbours {
         Ok(())
     }
 
-    /// The run that was read, once.
+    /// Returns the run that was read, once.
     pub fn poll(&mut self) -> Option<Result<Compared, String>> {
         let (name, receive) = self.reading.as_ref()?;
         let read = match receive.try_recv() {

@@ -1,4 +1,4 @@
-//! Where stdout and stderr of this process go while the screen is up.
+//! Redirects stdout and stderr of this process while the screen is shown.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,16 +9,16 @@ use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::file;
 
-/// Stdout and stderr as they were, given back when dropped.
+/// The original stdout and stderr, which are restored when this is dropped.
 pub struct OutputGuard {
     out: OwnedFd,
     err: OwnedFd,
-    /// Output since then that is not in a log yet.
+    /// Output since the redirection that is not in a log yet.
     held: Option<File>,
 }
 
-/// Points stdout and stderr at `log`, for libraries and panics that would write over the screen; at nothing, when the
-/// log cannot be opened. Call it after [`Terminal::enter`] has taken its duplicate.
+/// Redirects stdout and stderr to `log` (or to `/dev/null` if it cannot be opened), because libraries and panics would write over
+/// the screen. Must be called after [`Terminal::enter`], which duplicates stdout.
 ///
 /// # Errors
 /// When the descriptors cannot be duplicated.
@@ -28,8 +28,8 @@ pub fn redirect_output(log: &Path) -> io::Result<OutputGuard> {
     Ok(guard)
 }
 
-/// As [`redirect_output`], before a log exists: output is held in an unlinked file, until
-/// [`OutputGuard::move_to`] or the end of the screen. Without such a file it is lost.
+/// Redirects output before a log exists: it is held in an unlinked file until [`OutputGuard::move_to`] or the end of the screen.
+/// Without such a file it is lost.
 ///
 /// # Errors
 /// When the descriptors cannot be duplicated.
@@ -61,7 +61,7 @@ impl OutputGuard {
         })
     }
 
-    /// From now on what is printed goes to `log`, and what was held as well.
+    /// Redirects output to `log`, and appends the held output to it.
     ///
     /// # Errors
     /// When the descriptors cannot be duplicated.

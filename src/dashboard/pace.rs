@@ -1,4 +1,4 @@
-//! Limits how often frames for data are drawn: as often as their bytes and their CPU time allow.
+//! Limits the rate of frames for new data by their bytes and their CPU time.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use nix::sys::time::TimeValLike;
 
 /// The shortest time between two frames for data.
 const SHORTEST: Duration = Duration::from_millis(250);
-/// The longest, which is also the time between frames when the terminal does not keep up.
+/// The longest time between two such frames, which is also used while the terminal does not keep up.
 const LONGEST: Duration = Duration::from_secs(1);
-/// Bytes a second that these frames may take: a line over SSH has other things to carry.
+/// Bytes a second that these frames may take, because an SSH connection has other traffic.
 const BYTES: f64 = 900.0;
-/// Their share of a core, which the training has a use for.
+/// Share of a core that these frames may take from training.
 const CPU: f64 = 0.0025;
 
-/// The time between frames for data. Keys are drawn at once, whatever that costs.
+/// The time between frames for data. The effects of keys are drawn at once, at any cost.
 #[derive(Debug)]
 pub struct Pace {
     gap: Duration,
@@ -27,24 +27,24 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Returns how long the next frame for data waits after the last frame. `keeps_up`: the terminal has taken all frames so far.
+    /// Returns the time to wait after the last frame before a frame for data. `keeps_up` is whether the terminal has taken all frames.
     pub fn gap(&self, keeps_up: bool) -> Duration {
         if keeps_up { self.gap } else { LONGEST }
     }
 
-    /// Makes the next frame wait until this one, of so many bytes and so much CPU time, is paid for.
+    /// Makes the next frame wait so long that this frame's bytes and CPU time stay within the budgets.
     pub fn drew_data(&mut self, bytes: usize, cpu: Duration) {
         let seconds = (bytes as f64 / BYTES).max(cpu.as_secs_f64() / CPU);
         self.gap = Duration::from_secs_f64(seconds).clamp(SHORTEST, LONGEST);
     }
 
-    /// Lets data come soon after a key: its frame may be a large one, but keys are few.
+    /// Lets data come soon after a key: the key's frame may be large, but keys are few.
     pub fn drew_for_a_key(&mut self) {
         self.gap = SHORTEST;
     }
 }
 
-/// Returns the CPU time that the calling thread has used so far; zero where it is not known.
+/// Returns the CPU time that the calling thread has used so far; zero if it is not known.
 pub fn cpu_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_THREAD);
     usage.map_or(Duration::ZERO, |usage| {

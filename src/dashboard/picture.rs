@@ -1,4 +1,4 @@
-//! A frame as a picture (SVG) or as plain text, for documents.
+//! Writes a frame as a picture (SVG) or as plain text, for documents.
 
 use std::fmt::Write;
 
@@ -7,15 +7,15 @@ use ratatui::style::{Color, Modifier};
 
 use crate::text;
 
-/// Size of a cell in pixels, the height of its font, and where its baseline is.
+/// Size of a cell, size of the font, and position of the baseline, in pixels.
 const CELL: (usize, usize) = (9, 18);
 const FONT: usize = 15;
 const BASELINE: usize = 14;
-/// Colours of a terminal that is drawn.
+/// Colours of the terminal in the picture.
 struct Colours {
     background: &'static str,
     foreground: &'static str,
-    /// Of faint text.
+    /// Colour of faint text.
     faint: &'static str,
 }
 
@@ -29,13 +29,13 @@ const LIGHT: Colours = Colours {
     foreground: "#1d2026",
     faint: "#5c6068",
 };
-/// The 16 colours of terminals, as xterm has them by default.
+/// The 16 colours of terminals, with xterm's default values.
 pub(super) const XTERM: [u32; 16] = [
     0x00_0000, 0xcd_0000, 0x00_cd00, 0xcd_cd00, 0x00_00ee, 0xcd_00cd, 0x00_cdcd, 0xe5_e5e5,
     0x7f_7f7f, 0xff_0000, 0x00_ff00, 0xff_ff00, 0x5c_5cff, 0xff_00ff, 0x00_ffff, 0xff_ffff,
 ];
 
-/// The look of a stretch of cells.
+/// The look of adjacent cells.
 #[derive(PartialEq)]
 struct Look {
     ink: String,
@@ -43,8 +43,8 @@ struct Look {
     modifier: Modifier,
 }
 
-/// Draws a frame as an SVG image of monospaced text. Characters a font may lack at this width stay in their columns: each
-/// stretch of one style has its width written down. The terminal that is drawn is a dark one, or a light one.
+/// Draws a frame as an SVG image of monospaced text, on a dark or a light background. Each stretch of one style has an explicit
+/// width, so that characters stay in their columns even if the font lacks some of them.
 pub fn svg(frame: &Buffer, title: &str, light: bool) -> String {
     let colours = if light { &LIGHT } else { &DARK };
     let background = colours.background;
@@ -95,7 +95,7 @@ fn lines(frame: &Buffer) -> impl Iterator<Item = &[Cell]> {
     frame.content().chunks(usize::from(frame.area.width.max(1)))
 }
 
-/// The text of some cells; the second cell of a wide character has none.
+/// Returns the text of some cells; the second cell of a wide character has none.
 fn words(cells: &[Cell]) -> String {
     let mut out = String::new();
     let mut covered = 0;
@@ -169,7 +169,7 @@ fn look(cell: &Cell, colours: &Colours) -> Look {
     }
 }
 
-/// `#rrggbb`; `None` for the terminal's own colour.
+/// Returns `#rrggbb`; `None` for the terminal's own colour.
 fn hex(color: Color) -> Option<String> {
     rgb(color, &XTERM).map(|rgb| format!("#{rgb:06x}"))
 }
@@ -201,7 +201,7 @@ pub(super) fn rgb(color: Color, basic: &[u32; 16]) -> Option<u32> {
     })
 }
 
-/// A colour of xterm's 256 from the 17th on: a cube of six levels, and greys.
+/// Returns a colour of xterm's 256 after the first 16: a cube of six levels, and greys.
 fn indexed(i: u8) -> u32 {
     let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     match i {

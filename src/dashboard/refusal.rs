@@ -1,4 +1,4 @@
-//! Why a screen without notices of its own could not be suspended.
+//! Shows why a screen without its own notices could not be suspended.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::layers::scroll::wrap;
 use super::theme::Theme;
 use super::update::NOTICE;
 
-/// The reason, for as long as it is shown.
+/// The reason, while it is shown.
 #[derive(Debug, Default)]
 pub struct Refusal(Option<(String, Instant)>);
 
@@ -19,7 +19,7 @@ impl Refusal {
         self.0 = Some((why, Instant::now()));
     }
 
-    /// Lets the reason go after [`NOTICE`]. Returns whether it has just gone.
+    /// Drops the reason after [`NOTICE`]. Returns whether it was just dropped.
     pub fn age(&mut self, now: Instant) -> bool {
         let is_over = |since: Instant| now.duration_since(since) >= NOTICE;
         self.0.take_if(|(_, since)| is_over(*since)).is_some()

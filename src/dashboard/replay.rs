@@ -1,7 +1,7 @@
-//! A run's journal played through the dashboard as it happened.
+//! Replays a run's journal in the dashboard.
 //!
-//! [`Clock`](clock::Clock) determines which events have happened by now, [`Fold`](fold::Fold) brings the state there,
-//! forwards or back; the run's directory is only read. What is appended to the journal later is not played.
+//! [`Clock`](clock::Clock) determines which events have happened, and [`Fold`](fold::Fold) moves the state there, forwards or
+//! back. The run's directory is only read. Events that are appended to the journal later are not replayed.
 
 mod clock;
 mod fold;
@@ -26,7 +26,7 @@ use crate::run::state::RunState;
 pub use lines::print;
 pub use playing::{Playing, ReplayCommand, speed_words};
 
-/// A moment of a run, as it is asked for.
+/// A requested moment of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Moment {
     /// Optimizer steps since the run began.
@@ -35,7 +35,7 @@ pub enum Moment {
     Seconds(f64),
 }
 
-/// A journal, and how far it has been played.
+/// A journal, and the position of its replay.
 pub struct Replay {
     index: JournalIndex,
     clock: Clock,
@@ -43,11 +43,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The journal of the run at `dir` as it is now, at its first event, playing at `speed` (run seconds a second), or
-    /// at the one that brings the whole run into about a minute.
+    /// Opens the present journal of the run at `dir`, at its first event, playing at `speed` (run seconds per second), or at the speed
+    /// at which the run takes about a minute.
     ///
     /// # Errors
-    /// When there is no event yet, or the journal cannot be read.
+    /// When the journal has no event yet, or cannot be read.
     pub fn open(dir: &Path, speed: Option<f64>) -> Result<Self> {
         let path = dir.join("events.jsonl");
         let growing = RunLock::is_live(dir);
@@ -73,10 +73,10 @@ impl Replay {
         }
     }
 
-    /// Goes to a moment: to the first event that has reached the step, or to the run time.
+    /// Moves to a moment: the first event that has reached the step, or the run time.
     ///
     /// # Errors
-    /// When the run never got there.
+    /// When the run never reached the moment.
     pub fn start_at(&mut self, moment: Moment) -> Result<()> {
         let events = self.index.entries();
         match moment {
@@ -96,7 +96,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Folds the events up to the replay's moment: the run as it stood then.
+    /// Folds the events up to the replay's position. Returns the run's state then.
     ///
     /// # Errors
     /// When the journal cannot be read.

@@ -1,4 +1,4 @@
-//! The checkpoints that a run can go back to, and what would be abandoned.
+//! The checkpoints that a run can go back to, and the training that a rollback would abandon.
 
 use super::scene::Scene;
 use super::ui::Context;
@@ -13,15 +13,15 @@ pub struct Point {
     pub note: CheckpointNote,
     pub val_loss: Option<f64>,
     pub gap: Option<(f64, Option<f64>)>,
-    /// On the branch that is trained; else a rollback has left it.
+    /// Whether it is on the live branch, and not on one that a rollback has abandoned.
     pub live: bool,
 }
 
-/// The checkpoints for which `is_kept` holds, newest first.
+/// Returns the checkpoints for which `is_kept` holds, newest first.
 pub fn of(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::new();
     for note in run.checkpoints.iter().rev() {
-        // A name that was written again has the newer content.
+        // A name that was written twice has the newer content.
         if is_kept(&note.name) && !points.iter().any(|p| p.note.name == note.name) {
             points.push(point(run, note));
         }
@@ -30,7 +30,7 @@ pub fn of(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Vec<Point> {
     points
 }
 
-/// Those of the run that is on screen.
+/// Returns the checkpoints of the run on screen.
 pub fn on_screen(context: &Context<'_>) -> Vec<Point> {
     of(context.run, &|name| context.facts.nearby.is_kept(name))
 }
@@ -52,13 +52,13 @@ fn point(run: &RunState, note: &CheckpointNote) -> Point {
     }
 }
 
-/// The last evaluation at or before a checkpoint.
+/// Returns the last evaluation at or before a checkpoint.
 fn last_eval<'a>(branch: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPoint> {
     let mut evals = branch.evals.iter().rev();
     evals.find(|e| e.seq <= note.seq && e.step <= note.step)
 }
 
-/// Describes what a return to a point abandons: steps, evaluations with the best of them, and time.
+/// Describes what a rollback to a checkpoint abandons: steps, evaluations with the best loss, and time.
 pub fn abandons(run: &RunState, point: &Point) -> String {
     if !point.live {
         return format!(
@@ -86,7 +86,7 @@ pub fn abandons(run: &RunState, point: &Point) -> String {
     text
 }
 
-/// The step of its phase and the phase that a checkpoint's name gives: `step 120 of round 1`.
+/// Returns a checkpoint's step and phase, `step 120 of round 1`, from its name.
 pub fn place(run: &RunState, point: &Point) -> String {
     let step = point.note.step;
     let began = run.core.phase.as_ref().map(|p| (p.began_at, &p.phase));
@@ -99,13 +99,13 @@ pub fn place(run: &RunState, point: &Point) -> String {
     }
 }
 
-/// The question that confirms a rollback, and what follows from it.
+/// Returns the question that confirms a rollback, and the consequences.
 pub fn words(scene: &Scene<'_>, checkpoint: &str) -> (String, Vec<String>) {
     let question = format!("Roll back to {checkpoint}?");
     let run = scene.run;
     let all = of(run, &|name| scene.facts.nearby.is_kept(name));
     let Some(point) = all.iter().find(|p| p.note.name == checkpoint) else {
-        // A link, or a step.
+        // The name is a link or a step, whose checkpoint is not known here.
         let abandoned = "what was trained since is abandoned; it stays on the chart and in show";
         return (question, vec![abandoned.into()]);
     };
@@ -137,7 +137,7 @@ pub fn words(scene: &Scene<'_>, checkpoint: &str) -> (String, Vec<String>) {
     )
 }
 
-/// Whether the checkpoint's model fits into memory, as far as that is known here.
+/// Describes whether the checkpoint's model fits into memory, as far as is known here.
 fn memory(run: &RunState, point: &Point) -> String {
     let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
     match point.live && point.note.step >= began {

@@ -13,40 +13,40 @@ use super::ui::Ui;
 use crate::run::state::{RunState, Status};
 use crate::text::sanitize;
 
-/// Below this, one panel.
+/// Least size of a screen for several panels; a smaller one shows one panel.
 pub const SMALL: (u16, u16) = (60, 15);
-/// From this width on, panels stand side by side that are stacked below it.
+/// Least width for panels side by side; on narrower screens they are stacked.
 pub const WIDE: u16 = 120;
 
 /// The input of a frame.
 pub struct Scene<'a> {
     pub run: &'a RunState,
     pub facts: &'a Facts,
-    /// The display stands still.
+    /// Whether the display is frozen.
     pub frozen: bool,
-    /// The present state of the run, also where the display is frozen.
+    /// The present state of the run, even if the display is frozen.
     pub status: Status,
     pub ui: &'a Ui,
     pub tables: &'a Tables,
-    /// Where keys work that no layer takes, innermost first.
+    /// The scopes of keys that layers do not take, innermost first.
     pub scopes: &'a [Scope],
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
     /// The run's name.
     pub title: &'a str,
-    /// For clock times.
+    /// Time zone of displayed times.
     pub zone: &'a TimeZone,
-    /// The time now, Unix time in milliseconds; none where the run is not followed as it happens.
+    /// The present Unix time in milliseconds; `None` for a run that is not in progress.
     pub clock: Option<i64>,
 }
 
 impl Scene<'_> {
-    /// Foreign text made fit for this screen.
+    /// Sanitises foreign text and converts it to this screen's characters.
     pub fn text(&self, text: &str) -> String {
         self.glyphs.text(&sanitize(text))
     }
 
-    /// The time now: by the clock where the run is live, else that of its last event. Unix time in milliseconds.
+    /// Returns the present time for a run in progress, else the time of its last event. Unix time in milliseconds.
     pub fn now(&self) -> i64 {
         self.clock.unwrap_or(self.run.t)
     }
@@ -56,7 +56,7 @@ impl Scene<'_> {
         self.glyphs == Glyphs::Ascii
     }
 
-    /// A frame with a title.
+    /// Returns a frame with a title.
     pub fn panel(&self, title: String) -> Block<'_> {
         Block::new()
             .borders(Borders::ALL)
@@ -71,7 +71,7 @@ impl Scene<'_> {
     }
 }
 
-/// As many of `segments`, in order, as fit into `width`, two spaces apart; a later one may fit where an earlier did
+/// Returns the `segments`, in order, that fit into `width`, two spaces apart. A later segment may fit although an earlier one did
 /// not.
 pub fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
     let mut line = Line::default();

@@ -1,4 +1,4 @@
-//! Scrolls lines that have more rows than their panel.
+//! Scrolls lines that do not fit into their panel.
 
 use std::cell::Cell;
 
@@ -32,7 +32,7 @@ impl Scroll {
         .min(most);
     }
 
-    /// Returns the lines that are visible in so many rows, and whether more follow.
+    /// Returns the lines that are visible in `rows` rows, and whether more lines follow.
     pub fn visible<'a>(&self, lines: Vec<Line<'a>>, rows: usize) -> (Vec<Line<'a>>, bool) {
         let most = lines.len().saturating_sub(rows);
         self.shape.set((most, rows));

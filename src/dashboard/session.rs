@@ -1,4 +1,4 @@
-//! A dashboard's knowledge of the run it shows: the only owner of run data besides the [library](super::library).
+//! The data of the run that a dashboard shows. Only this module and the [library](super::library) own data of runs.
 
 use jiff::Timestamp;
 
@@ -7,31 +7,31 @@ use super::replay::Playing;
 use super::starting::Starting;
 use crate::run::state::{RunState, Status};
 
-/// The state of a feed and its run that is not in any event.
+/// Facts about a feed and its run that are not in any event.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Commands cannot be sent: another process's run, or another one has control.
+    /// Whether commands cannot be sent: the feed only reads, or another client has control.
     pub read_only: bool,
-    /// Who has control, when it is another one.
+    /// Who has control, if another client has it.
     pub controller: Option<String>,
-    /// The run as a command takes it: its name, or a path.
+    /// The run as an argument of a command: its name, or a path.
     pub argument: String,
-    /// The trainer is in this process, so that leaving it needs a decision.
+    /// Whether the trainer is in this process, so that leaving needs a decision.
     pub owner: bool,
-    /// No more events will come.
+    /// Whether all events have come.
     pub ended: bool,
-    /// The journal's past is still being read: how much of it has been, from 0 to 1.
+    /// Share of the journal's past that has been read, from 0 to 1, while it is being read.
     pub loading: Option<f64>,
-    /// A run is played again, and stands here.
+    /// Position of a replay.
     pub replay: Option<Playing>,
-    /// The run is being started: it has no events yet.
+    /// Progress of a run that is being started and has no events yet.
     pub starting: Option<Starting>,
     /// The run's surroundings, as far as they have been read.
     pub nearby: Nearby,
 }
 
 impl Facts {
-    /// Why no command can be sent now, if that is so.
+    /// Returns why commands cannot be sent now, if they cannot.
     pub fn locked(&self, run: &RunState) -> Option<String> {
         let over = is_over(run.core.status);
         match (&self.controller, self.read_only) {
@@ -51,7 +51,7 @@ impl Facts {
     }
 }
 
-/// A run, and what its feed says.
+/// A run's state, and the facts about its feed.
 #[derive(Debug)]
 pub struct Session {
     pub run: RunState,
@@ -61,7 +61,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of a run of which `run` is known.
+    /// Makes a session of a run whose state so far is `run`.
     pub fn new(run: RunState, facts: Facts) -> Self {
         Self {
             run,
@@ -83,13 +83,14 @@ impl Session {
         self.frozen.is_some()
     }
 
-    /// The run as it is to be shown.
+    /// Returns the state to show: the frozen one, if there is one.
     pub fn shown(&self) -> &RunState {
         self.frozen.as_deref().unwrap_or(&self.run)
     }
 
-    /// The run's name. The directory's, `of_directory`, is the right one of a copied run, whose journal has the name of the
-    /// original; a new run may get another name than was planned, which its own process reads in the journal.
+    /// Returns the run's name. For a run of another process that is the name of its directory, `of_directory`: the journal of a
+    /// copied run has the name of the original. In the run's own process it is the journal's, because a new run may get another
+    /// name than was planned.
     pub fn name<'a>(&'a self, of_directory: &'a str) -> &'a str {
         match &self.run.info {
             Some(info) if self.facts.owner || of_directory.is_empty() => &info.name,
@@ -97,7 +98,7 @@ impl Session {
         }
     }
 
-    /// The time by the clock, Unix time in milliseconds, for a run that is in progress.
+    /// Returns the present Unix time in milliseconds, for a run that is in progress.
     pub fn clock(&self) -> Option<i64> {
         let live = matches!(self.run.core.status, Status::Running | Status::Paused);
         let now = Timestamp::now().as_millisecond();

@@ -1,5 +1,4 @@
-//! The open layers: the top one takes keys first. The lock after opening and the check for stale confirmations are here,
-//! once for all of them.
+//! The open layers, of which the top one takes keys first. Handles the lock after opening, and stale confirmations, for all layers.
 
 use std::any::Any;
 use std::time::Instant;
@@ -31,7 +30,7 @@ pub struct Stack(Vec<Open>);
 /// The effects that a layer asks for after a key.
 pub enum Asked {
     Effects(Vec<Effect>),
-    /// To run a command in words and to give what comes of it to [`Stack::answer`], or to drop the layer.
+    /// Run a typed command, and pass the result to [`Stack::answer`] or drop the layer.
     Run(Open, String),
 }
 
@@ -47,12 +46,12 @@ impl Stack {
         });
     }
 
-    /// The top layer.
+    /// Returns the top layer.
     pub fn top(&self) -> Option<&dyn Layer> {
         self.0.last().map(|open| &*open.layer)
     }
 
-    /// The layer of a type, wherever it lies.
+    /// Returns the open layer of a type.
     pub fn find<L: Layer>(&self) -> Option<&L> {
         let mut all = self.0.iter().rev();
         all.find_map(|open| (&*open.layer as &dyn Any).downcast_ref())
@@ -68,12 +67,12 @@ impl Stack {
         self.0.last().is_some_and(|open| now < open.locked_until)
     }
 
-    /// Closes what has been answered meanwhile.
+    /// Closes layers whose questions are obsolete.
     pub fn close_moot(&mut self, facts: &Facts, run: &RunState) {
         self.0.retain(|open| !open.layer.is_moot(facts, run));
     }
 
-    /// Gives a command to the top layer.
+    /// Passes a command to the top layer.
     pub fn act(&mut self, act: Act, context: &mut Context<'_>) -> Asked {
         let nothing = Asked::Effects(Vec::new());
         let Some(mut open) = self.0.pop() else {
@@ -101,7 +100,7 @@ impl Stack {
         self.settle(open, step, context)
     }
 
-    /// Gives a key that is bound to nothing to the top layer.
+    /// Passes a key without a binding to the top layer.
     pub fn type_key(&mut self, key: &KeyEvent, context: &mut Context<'_>) -> Asked {
         match self.0.pop() {
             Some(mut open) if open.confirming.is_none() => {
@@ -115,19 +114,19 @@ impl Stack {
         }
     }
 
-    /// Gives pasted text to the top layer; false when nothing takes it.
+    /// Passes pasted text to the top layer. Returns false if it is not taken.
     pub fn paste(&mut self, text: &str) -> bool {
         let top = self.0.last_mut();
         top.is_some_and(|open| open.confirming.is_none() && open.layer.paste(text))
     }
 
-    /// Lets the layer that asked show an answer, and puts it back on top.
+    /// Shows an answer in the layer that asked for it, and puts the layer back on top.
     pub fn show(&mut self, mut open: Open, text: String) {
         open.layer.show(text);
         self.0.push(open);
     }
 
-    /// Gives a layer what became of the command that it asked to run.
+    /// Passes the result of a command to the layer that asked to run it.
     pub fn answer(
         &mut self,
         mut open: Open,

@@ -1,4 +1,4 @@
-//! The start of a run: what the screen shows from its first frame on, while another thread reads texts and builds the model.
+//! The progress of a run's start, which the screen shows while another thread reads texts and builds the model.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::signals::Signalled;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     pub title: String,
-    /// Device, threads and what products are computed in.
+    /// Device, threads and precision of matrix products.
     pub device: String,
-    /// One line a phase, in order.
+    /// One line per phase, in order.
     pub phases: Vec<String>,
 }
 
@@ -23,39 +23,39 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Starting {
     pub facts: Arc<Facts>,
-    /// The file that is or was read last.
+    /// The file that is being read, or was read last.
     pub reading: String,
-    /// Bytes of the text that are done, and bytes in all; 0 in all where that is not known.
+    /// Bytes of the text that are done, and all bytes; 0 if their number is not known.
     pub bytes: (u64, u64),
-    /// The work besides reading, as a verb, and its object.
+    /// Work other than reading, as a verb and its object.
     pub step: Option<(String, String)>,
     /// A line for the operator.
     pub note: Option<String>,
-    /// A stop was asked for.
+    /// Whether a stop was asked for.
     pub stopping: bool,
 }
 
 impl Starting {
-    /// The share of the text that is done, from 0 to 1; `None` where it is not known.
+    /// Returns the share of the text that is done, from 0 to 1; `None` if it is not known.
     pub fn share(&self) -> Option<f64> {
         let (done, total) = self.bytes;
         (total > 0).then(|| (done as f64 / total as f64).min(1.0))
     }
 }
 
-/// A start, shared by the thread that works and the screen.
+/// A start, shared by the working thread and the screen.
 #[derive(Debug)]
 pub struct Start {
     now: Mutex<Starting>,
     signalled: Arc<Signalled>,
-    /// Takes what is printed while the run has no log; the process that waits for this one has it as well.
+    /// File that takes output while the run has no log. The parent process also has it.
     held: Option<File>,
-    /// Set at the end: the run's log.
+    /// The run's log, which is set at the end of the start.
     log: OnceLock<PathBuf>,
 }
 
 impl Start {
-    /// A start that has not got anywhere. What is printed meanwhile goes to `held`, or nowhere.
+    /// Makes a start without progress. Output goes to `held`, or is lost without it.
     pub fn new(facts: Facts, signalled: Arc<Signalled>, held: Option<File>) -> Arc<Self> {
         let now = Starting {
             facts: Arc::new(facts),
@@ -73,18 +73,18 @@ impl Start {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows that something is done besides reading: a verb, and to what.
+    /// Shows work other than reading, as a verb and its object.
     pub fn show(&self, doing: &str, what: &str) {
         self.lock().step = Some((doing.into(), what.into()));
     }
 
-    /// Shows how many bytes of a text are done, and which of its files is being read.
+    /// Shows the bytes of a text that are done, and the file that is being read.
     pub fn show_reading(&self, file: &str, done: u64, total: u64) {
         let mut now = self.lock();
         if now.reading != file {
             now.reading = file.into();
         } else if total == now.bytes.1 && done < now.bytes.0 {
-            // Parts are done in parallel, and their reports may overtake one another.
+            // Parts are read in parallel, so an older report may come later.
             return;
         }
         now.bytes = (done, total);
@@ -96,9 +96,9 @@ impl Start {
         self.lock().note = Some(line.into());
     }
 
-    /// Ends the start: the trainer is at work, and the run has a log.
+    /// Ends the start: the trainer has begun, and the run has a log.
     pub fn finish(&self, log: &Path) {
-        // It ends once.
+        // The log is set only once.
         let _ = self.log.set(log.into());
     }
 
@@ -120,7 +120,7 @@ impl Start {
         self.log.get().map(PathBuf::as_path)
     }
 
-    /// Takes a key: one that ends the screen stops the start.
+    /// Handles a key. A key that ends the screen stops the start.
     pub(super) fn on_key(&self, key: &KeyEvent) -> Option<Exit> {
         if !ends(key) {
             return None;
@@ -132,8 +132,8 @@ impl Start {
         None
     }
 
-    /// Ends the start without a run; false when the run's directory has been made: then the trainer stops at its first step,
-    /// with a checkpoint, once it was [asked](Self::interrupt) to.
+    /// Ends the start without a run. Returns false if the run's directory exists already: then the trainer stops at its first step,
+    /// with a checkpoint, if it was [asked](Self::interrupt) to.
     pub(super) fn abandon(&self) -> bool {
         self.signalled.abandon()
     }

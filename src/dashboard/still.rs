@@ -1,4 +1,4 @@
-//! One frame of a run without a terminal, for pictures, for fuzzing, and for tests outside this crate.
+//! Draws a frame of a run without a terminal, for pictures, fuzzing, and tests outside this crate.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -23,17 +23,17 @@ use crate::run::state::RunState;
 pub struct Stage<'a> {
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
-    /// The run's name where no event has it.
+    /// The run's name, if the events do not contain it.
     pub title: &'a str,
-    /// The time by the clock, Unix time in milliseconds; none: that of the last event.
+    /// The present Unix time in milliseconds; `None`: the time of the last event.
     pub clock: Option<i64>,
-    /// Whether the screen is that of the process that trains.
+    /// Whether the screen belongs to the training process.
     pub owner: bool,
     /// Keys that have been pressed, by their names in the table of keys.
     pub keys: &'a [&'a str],
 }
 
-/// Draws a read-only dashboard of these columns and rows.
+/// Draws a read-only dashboard with these columns and rows.
 ///
 /// # Errors
 /// None: a frame in memory can always be drawn.
@@ -49,7 +49,7 @@ pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
     still_in(run, size, &stage)
 }
 
-/// As [`still`], looked at in this way.
+/// Draws a frame like [`still`], with these options.
 ///
 /// # Errors
 /// None: a frame in memory can always be drawn.
@@ -82,7 +82,7 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
     };
     let mut now = Instant::now();
     for key in stage.keys {
-        // A layer learns from a frame how far it can be scrolled.
+        // A layer gets the limit of scrolling from a drawn frame.
         draw(&desk)?;
         now += 2 * LOCK;
         update::on_key(&mut desk, &facts, run, &keymap::event(key), now);
@@ -97,7 +97,7 @@ mod tests {
     use crate::run::event::Event;
     use crate::text;
 
-    /// A journal's line of a phase and kind, at a step.
+    /// Makes an event of a phase and kind, at a step.
     fn told(seq: u64, step: u64, phase: &str, rest: &str) -> Event {
         let line = format!(
             r#"{{"v":1,"seq":{seq},"t":-9000000000000000000,"elapsed":-5,"step":{step},"phase":"{phase}","phase_step":9007199254740992,"branch":0,{rest}}}"#
@@ -161,7 +161,7 @@ mod tests {
         for seq in 1..9 {
             run.apply(&train(seq, seq));
         }
-        // As many characters as fit between its mark and the chart's edge, and twice the columns.
+        // The label has as many characters as fit to the chart's edge, but they take twice the columns.
         run.apply(&begins(9, 4_503_599_627_370_496, &"數".repeat(40)));
         run.apply(&train(10, 10));
         let Ok(frame) = still(&run, (120, 40));
@@ -175,7 +175,7 @@ mod tests {
         assert!(text::width(&screen[3]) == 120, "{screen:?}");
     }
 
-    /// Marks and layers are drawn in time that grows with their number, not with its square.
+    /// The time to draw marks and layers is linear in their number, not quadratic.
     #[test]
     fn a_hundred_thousand_growths_are_drawn_at_once() {
         let mut run = RunState::default();

@@ -1,10 +1,10 @@
-//! The one room that touches the terminal: raw mode and alternate screen, frames in one write, the hangup gate, and
-//! where stdout and stderr go meanwhile.
+//! The only module that touches the terminal: raw mode and alternate screen, frames in one write, the check for a hangup, and
+//! the redirection of stdout and stderr.
 //!
-//! A lost terminal must end the dashboard, never spin or block it. crossterm's reader loops on a descriptor that gives
-//! errors and blocks on one that holds half a sequence. So the terminal is read through a non-blocking description of
-//! its own, poll(2) is asked before crossterm may look, and on a hangup an empty non-blocking pipe is put over stdin,
-//! by the signal's own thread if need be.
+//! A lost terminal must end the dashboard, never spin or block it. crossterm's reader loops on a descriptor that returns
+//! errors, and blocks on one that holds half a sequence. So the terminal is read through a non-blocking file description of
+//! its own, poll(2) is called before crossterm reads, and on a hangup an empty non-blocking pipe replaces stdin, by the
+//! signal's own thread if necessary.
 //!
 //! While the shell has the terminal ([`Terminal::suspend`], or a stop from outside), nothing here reads or draws.
 
@@ -31,16 +31,16 @@ use crate::jobs::{self, Ground};
 pub use self::canvas::FORMER_TITLE;
 pub use self::job::{Job, Word};
 
-/// A wait for the terminal ends after this long, to look whether it is back.
+/// Time between two checks whether another program has returned the terminal.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Whether the screen is up.
+/// The state of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Up,
-    /// Left, while the process that the shell waits for is about to stop: the terminal is this group's for a moment yet.
+    /// The screen was left, and the process that the shell waits for is about to stop; the terminal still belongs to this group.
     Leaving,
-    /// The shell or another program has the terminal; it is taken again once this group is in the foreground.
+    /// The shell or another program has the terminal, until this group is in the foreground again.
     Away,
 }
 
@@ -57,16 +57,16 @@ pub enum Input {
     Suspend,
     /// Another program has the terminal.
     Away,
-    /// The terminal was taken again: every cell is to be drawn.
+    /// This process has taken the terminal back: every cell must be drawn.
     Back,
-    /// The terminal is gone.
+    /// The terminal is lost.
     Hangup,
 }
 
-/// A terminal in full-screen mode; dropped, it is as it was.
+/// A terminal in full-screen mode. Dropping it restores the terminal.
 pub struct Terminal {
     canvas: Canvas,
-    /// The same terminal, to ask about.
+    /// The same terminal, for poll(2) and queries.
     line: OwnedFd,
     job: Job,
     stage: Stage,
@@ -74,14 +74,14 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal over. Frames go to a duplicate of stdout, which may then be pointed elsewhere. A process that
-    /// works on unseen, and was started in the background, leaves the terminal alone until it is in the foreground.
+    /// Takes the terminal over. Frames are written to a duplicate of stdout, which may then be redirected. A training process that
+    /// was started in the background does not touch the terminal until it is in the foreground.
     ///
     /// # Errors
     /// When stdin or stdout is not a terminal.
     pub fn enter(job: Job) -> io::Result<Self> {
         signalled();
-        // The theme honours NO_COLOR; crossterm would also leave out what resets bold.
+        // The theme honours NO_COLOR; crossterm would also leave out the sequences that reset bold.
         force_color_output(true);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let line = out.try_clone()?.into();
@@ -104,12 +104,12 @@ impl Terminal {
                 terminal.set_stage(Stage::Up);
             }
         }
-        // From here on SIGTSTP is answered by the loop.
+        // From here on the event loop handles SIGTSTP.
         jobs::watch();
         Ok(terminal)
     }
 
-    /// Whether the screen is up.
+    /// Whether the screen is shown.
     pub fn is_up(&self) -> bool {
         self.stage == Stage::Up
     }
@@ -119,25 +119,25 @@ impl Terminal {
         jobs::set_unseen(stage != Stage::Up);
     }
 
-    /// Takes the terminal again after it was another program's, and reports that. A terminal that cannot be taken is gone.
+    /// Takes the terminal back from another program. A terminal that cannot be taken counts as lost.
     fn take_back(&mut self) -> Input {
         if self.canvas.take().is_err() {
             return self.hang_up();
         }
         self.set_stage(Stage::Up);
-        // What came while the screen was not up, or led to that, is done with.
+        // Drops requests to suspend from before: they have been carried out, or are obsolete.
         jobs::take_suspend();
         if let Job::WorksOn(send) = self.job {
-            // A process that has gone needs no word.
+            // A failure is ignored: the parent has ended.
             let _ = send(Word::Back);
         }
         Input::Back
     }
 
-    /// Checks that a shell would bring a [suspended](Self::suspend) screen back.
+    /// Checks that a shell can continue a [suspended](Self::suspend) screen.
     ///
     /// # Errors
-    /// Without a shell: the screen must stay.
+    /// When there is no shell.
     pub fn check_shell(&self) -> Result<(), String> {
         jobs::take_suspend();
         let has_shell = jobs::ground(&self.line) == Ground::Foreground && jobs::has_shell();
@@ -145,11 +145,11 @@ impl Terminal {
         has_shell.then_some(()).ok_or_else(|| why.into())
     }
 
-    /// Leaves the screen and lets the shell have its prompt. A process that stops is continued when this returns; one that
-    /// works on returns at once. [`Self::inputs`] takes the terminal again when this process is in the foreground.
+    /// Leaves the screen and returns the terminal to the shell. A process that stops with its screen returns from here once it is
+    /// continued; one that keeps working returns at once. [`Self::inputs`] takes the terminal back in the foreground.
     ///
     /// # Errors
-    /// Why the screen cannot be suspended; it is up then.
+    /// When the screen cannot be suspended: it stays, and the error is the reason.
     pub fn suspend(&mut self) -> Result<(), String> {
         self.canvas.leave();
         self.canvas.give_modes_back();
@@ -165,8 +165,8 @@ impl Terminal {
         })
     }
 
-    /// Draws a frame, and returns its bytes: none when no cell has changed. A write that fails means that the terminal is gone,
-    /// which [`Self::inputs`] tells.
+    /// Draws a frame, and returns its bytes: 0 if no cell has changed. A failed write means that the terminal is lost, which
+    /// [`Self::inputs`] reports.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> usize {
         let drawn = self.canvas.draw(render);
         drawn.unwrap_or_else(|_| {
@@ -175,14 +175,14 @@ impl Terminal {
         })
     }
 
-    /// Gives the terminal's window a title, which must have no control characters; the former one comes back at the end.
+    /// Sets the title of the terminal's window, which must not contain control characters. The previous title is restored at the end.
     pub fn set_title(&mut self, title: &str) {
         if self.canvas.set_title(title).is_err() {
             self.hang_up();
         }
     }
 
-    /// Gives a text, which must have no control characters, to the terminal for its clipboard (OSC 52); terminals without one
+    /// Copies a text, which must not contain control characters, to the terminal's clipboard (OSC 52). Terminals without a clipboard
     /// ignore it.
     pub fn copy(&mut self, text: &str) {
         let coded = BASE64_STANDARD.encode(text);
@@ -194,8 +194,8 @@ impl Terminal {
         self.send("\x07");
     }
 
-    /// Has the terminal notify its user of a text, which must have no control characters. A terminal that would show the sequence
-    /// as text rings its bell instead.
+    /// Has the terminal show a notification, whose text must not contain control characters. A terminal that would print the
+    /// sequence rings its bell instead.
     pub fn notify(&mut self, text: &str) {
         match has_sequences() {
             true => self.send(&format!("\x1b]9;{text}\x07")),
@@ -203,7 +203,7 @@ impl Terminal {
         }
     }
 
-    /// Writes a sequence outside frames, while the screen is up.
+    /// Writes a sequence between frames, while the screen is shown.
     fn send(&mut self, text: &str) {
         if self.stage == Stage::Up && self.canvas.send(text).is_err() {
             self.hang_up();
@@ -217,14 +217,14 @@ impl Terminal {
         }
     }
 
-    /// Whether the terminal has taken what was written so far; a slow line says no.
+    /// Whether the terminal has taken everything that was written; false on a slow line.
     pub fn keeps_up(&self) -> bool {
         let mut fds = [PollFd::new(self.line.as_fd(), PollFlags::POLLOUT)];
         !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
     }
 
-    /// Waits up to `timeout` for input and returns all that has come. While another program has the terminal, only signals
-    /// and the terminal's return do.
+    /// Waits up to `timeout` for inputs and returns all of them. While another program has the terminal, the only inputs are signals
+    /// and the terminal's return.
     pub fn inputs(&mut self, timeout: Duration) -> Vec<Input> {
         if self.stage != Stage::Up {
             return self.wait_for_return(timeout.min(GLANCE));
@@ -236,7 +236,7 @@ impl Terminal {
             return vec![moved];
         }
         let mut inputs = Vec::new();
-        // Resizes come by a signal and not through the descriptor: look each time, and drain.
+        // Resizes come by a signal and not through the descriptor, so crossterm's events are always read.
         while matches!(event::poll(Duration::ZERO), Ok(true)) {
             match event::read() {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => {
@@ -245,7 +245,7 @@ impl Terminal {
                 Ok(Event::Paste(text)) => inputs.push(Input::Paste(text)),
                 Ok(Event::Resize(..)) => inputs.push(Input::Resized),
                 Ok(_) => {}
-                // Another program may just have got the terminal; then it is not gone.
+                // The error may mean that another program has just got the terminal, which is not a loss.
                 Err(_) => return vec![self.look_at_job().unwrap_or_else(|| self.hang_up())],
             }
             if let Err(hangup) = self.gate(Duration::ZERO) {
@@ -261,12 +261,12 @@ impl Terminal {
         inputs
     }
 
-    /// Finds out whether another program has got the terminal, or this one was stopped and continued: the shell may have
-    /// changed modes and written over the screen meanwhile.
+    /// Checks whether another program has got the terminal, or this process was stopped and continued, after which the shell may
+    /// have changed the modes and the screen.
     fn look_at_job(&mut self) -> Option<Input> {
         let continued = jobs::take_continued();
         if jobs::ground(&self.line) == Ground::Background {
-            // The modes are the other program's.
+            // The terminal's modes now belong to the other program.
             self.canvas.leave();
             self.canvas.give_stdin_back();
             self.set_stage(Stage::Away);
@@ -280,7 +280,7 @@ impl Terminal {
 
     /// Waits up to `timeout` for the terminal to be this group's again, for its end, and for signals.
     fn wait_for_return(&mut self, timeout: Duration) -> Vec<Input> {
-        // No event is asked for: what is typed is the shell's. A terminal's end is reported all the same.
+        // No event is requested, because the input belongs to the shell. poll(2) reports a hangup nevertheless.
         let mut fds = [PollFd::new(self.line.as_fd(), PollFlags::empty())];
         let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         let _ = poll(&mut fds, wait);
@@ -305,7 +305,7 @@ impl Terminal {
         inputs
     }
 
-    /// Asks poll(2) about the terminal before crossterm may.
+    /// Calls poll(2) on the terminal before crossterm reads from it.
     fn gate(&mut self, timeout: Duration) -> Result<(), Input> {
         if self.gone || signalled().hangup.load(Ordering::SeqCst) {
             return Err(self.hang_up());
@@ -313,7 +313,7 @@ impl Terminal {
         let stdin = io::stdin();
         let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
-        // An interrupted wait (a signal, a resize) is as good as a finished one.
+        // A wait that a signal interrupts is treated as finished.
         let _ = poll(&mut fds, wait);
         match fds[0].revents() {
             Some(events) if events.intersects(lost()) => Err(self.hang_up()),
@@ -321,11 +321,11 @@ impl Terminal {
         }
     }
 
-    /// Marks the terminal as gone.
+    /// Marks the terminal as lost.
     fn hang_up(&mut self) -> Input {
         if !self.gone {
             self.gone = true;
-            // A SIGTERM of the shell that has lost its terminal comes soon; a later one is meant.
+            // A shell that has lost its terminal sends a SIGTERM soon after; only a later one is a stop.
             jobs::note_hangup();
             silence_stdin();
         }
@@ -333,7 +333,7 @@ impl Terminal {
     }
 }
 
-/// What poll(2) says of a terminal that is gone.
+/// Returns the results of poll(2) that mean a lost terminal.
 fn lost() -> PollFlags {
     PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL
 }

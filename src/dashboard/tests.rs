@@ -1,4 +1,4 @@
-//! What the screens look like, and what keys do: one file a promise. A [`Story`] is a run, a [`Screen`] looks at it.
+//! Tests of screens and keys, one file per topic. A [`Story`] is a run, and a [`Screen`] shows it.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Screen {
         }
     }
 
-    /// What is drawn of a run.
+    /// Returns the scene that is drawn for a run.
     fn scene<'a>(&'a mut self, run: &'a RunState) -> Scene<'a> {
         self.scopes = keymap::below(&self.desk.ui, &self.facts);
         Scene {
@@ -124,7 +124,7 @@ impl Screen {
         .collect()
     }
 
-    /// Presses a key after the lock of a prompt has run out.
+    /// Presses a key after the time in which a prompt ignores keys.
     fn press(&mut self, run: &RunState, code: KeyCode) -> Vec<Effect> {
         self.clock += 2 * LOCK;
         let key = KeyEvent::new(code, KeyModifiers::NONE);
@@ -135,7 +135,7 @@ impl Screen {
         effects
     }
 
-    /// Looks at a run that has changed.
+    /// Updates the screen after the run has changed.
     fn look(&mut self, run: &RunState) {
         update::on_run(&mut self.desk, &self.facts, run, self.clock);
     }

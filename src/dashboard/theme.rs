@@ -1,8 +1,8 @@
-//! Colours. Nothing is shown by hue alone: every role differs from its neighbours by a modifier, a character or a word too.
+//! Colours. Nothing is shown by hue alone: roles that are shown side by side also differ by a modifier, a character or a word.
 //!
-//! Themes keep the terminal's own background and text colour; the high contrast theme alone paints its own. A test computes the
-//! contrast of every pair of colours that the screens contain: at least 4.5:1 on the backgrounds that a theme is made for
-//! (#000000 to #1e1e1e for dark, #ffffff to #fdf6e3 for light). The terminal is never asked for its colours.
+//! Themes keep the terminal's own background and text colour; only the high contrast theme sets its own. A test computes the
+//! contrast of every pair of colours on the screens: at least 4.5:1 on the backgrounds that a theme is made for (#000000 to
+//! #1e1e1e for dark, #ffffff to #fdf6e3 for light). The terminal is not asked for its colours.
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier, Style};
@@ -38,7 +38,7 @@ pub enum ThemeName {
 /// The number of colours that a theme may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// None: attributes alone.
+    /// No colours, only attributes.
     Mono,
     /// The 16 ANSI colours.
     Basic,
@@ -51,7 +51,7 @@ pub enum Depth {
 /// Styles by role.
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
-    /// The style of cells without a colour of their own; the default keeps the terminal's.
+    /// The style of cells without a colour; the default keeps the terminal's.
     pub base: Style,
     pub plain: Style,
     pub dim: Style,
@@ -64,12 +64,12 @@ pub struct Theme {
     pub limit: Style,
     pub good: Style,
     pub warning: Style,
-    /// The bars of a layer that is lazy.
+    /// The bars of a lazy layer.
     pub lazy: Style,
     pub selected: Style,
-    /// Whether it is made for a light background.
+    /// Whether the theme is made for a light background.
     pub light: bool,
-    /// Whether the band behind a line is thinned out, where its style is too much like the line's.
+    /// Whether the band behind a line is thinned out, because its style is too similar to the line's.
     pub sparse: bool,
 }
 
@@ -84,12 +84,12 @@ struct Hues {
 }
 
 impl Hues {
-    /// Hues from `0xrrggbb`, in the order of the fields.
+    /// Makes hues from `0xrrggbb`, in the order of the fields.
     fn rgb(all: [u32; 6]) -> Self {
         Self::of(all.map(Color::from_u32))
     }
 
-    /// Hues from xterm's 256, in the order of the fields.
+    /// Makes hues from xterm's 256 colours, in the order of the fields.
     fn indexed(all: [u8; 6]) -> Self {
         Self::of(all.map(Color::Indexed))
     }
@@ -131,7 +131,7 @@ impl Theme {
         depth_for(mode, &|name: &str| std::env::var(name).unwrap_or_default())
     }
 
-    /// Returns a theme of so many colours; `Auto` is dark.
+    /// Returns a theme with a number of colours; `Auto` is dark.
     pub fn of(name: ThemeName, depth: Depth) -> Self {
         match (name, depth) {
             (_, Depth::Mono) => Self::mono(),
@@ -145,7 +145,7 @@ impl Theme {
         }
     }
 
-    /// Bold, faint, underlined and reversed alone.
+    /// Returns the theme without colours: only bold, faint, underlined and reversed text.
     pub fn mono() -> Self {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
@@ -171,7 +171,7 @@ impl Theme {
     fn coloured(hues: &Hues) -> Self {
         let mono = Self::mono();
         Self {
-            // Faint text has no contrast that could be computed, and on some terminals hardly any: a grey instead.
+            // Grey instead of faint text, whose contrast is unknown and on some terminals very low.
             dim: mono.plain.fg(hues.dim),
             train: mono.title.fg(hues.train),
             val: mono.val.fg(hues.val),
@@ -184,8 +184,8 @@ impl Theme {
         }
     }
 
-    /// No ANSI colour has a contrast of 4.5:1 on both black and white, with xterm's palette or with VGA's. So attributes, and
-    /// colours where a style sets the background too.
+    /// Returns the theme of the terminal's 16 colours. None of them has a contrast of 4.5:1 on both black and white, with xterm's or
+    /// VGA's palette, so it uses attributes, and colours only in styles that also set the background.
     fn terminal() -> Self {
         let mono = Self::mono();
         Self {
@@ -199,7 +199,7 @@ impl Theme {
         }
     }
 
-    /// Okabe and Ito's palette, which every kind of colour blindness keeps apart, lightened.
+    /// Returns the dark theme: Okabe and Ito's palette, lightened, whose colours differ for every kind of colour blindness.
     fn dark(depth: Depth) -> Self {
         match depth {
             Depth::True => Self::coloured(&Hues::rgb([
@@ -207,7 +207,7 @@ impl Theme {
             ])),
             Depth::Indexed => Self::coloured(&Hues::indexed([246, 74, 214, 175, 36, 209])),
             Depth::Mono | Depth::Basic => Self {
-                // Red is too dark, bright red too on a background that is not quite black.
+                // Red is too dark, and so is bright red on a background that is not quite black.
                 warning: Self::terminal().warning,
                 ..Self::coloured(&Hues::of([
                     Color::Gray,
@@ -221,14 +221,14 @@ impl Theme {
         }
     }
 
-    /// The same hues, darkened.
+    /// Returns the light theme: the same palette, darkened.
     fn for_light(depth: Depth) -> Self {
         match depth {
             Depth::True => Self::coloured(&Hues::rgb([
                 0x5c_6068, 0x00_629b, 0x8f_5500, 0x96_397a, 0x00_6b4b, 0xb0_2a00,
             ])),
             Depth::Indexed => Self::coloured(&Hues::indexed([241, 25, 94, 126, 23, 160])),
-            // Blue and red alone are dark enough in both palettes, and only while bold does not brighten them.
+            // Only blue and red are dark enough in both palettes, and only without bold, which may brighten them.
             Depth::Mono | Depth::Basic => Self {
                 train: Style::new().fg(Color::Blue),
                 lazy: Style::new().fg(Color::Red),
@@ -237,7 +237,7 @@ impl Theme {
         }
     }
 
-    /// At least 7:1 on black, which it paints.
+    /// Returns the high contrast theme: at least 7:1 on black, which it sets as the background.
     fn contrast(depth: Depth) -> Self {
         let (ink, paper, hues) = match depth {
             Depth::True => (
@@ -271,7 +271,7 @@ impl Theme {
         }
     }
 
-    /// Gives cells without colours of their own the theme's, once a frame is complete.
+    /// Sets the theme's colours in cells without colours, once a frame is complete.
     pub fn paint(&self, buffer: &mut Buffer) {
         let (Some(ink), Some(paper)) = (self.base.fg, self.base.bg) else {
             return;
@@ -287,7 +287,7 @@ impl Theme {
     }
 }
 
-/// Puts a character into a cell, in a style that nothing of what was there shows through.
+/// Puts a character into a cell, and replaces the previous style completely.
 pub fn put(cell: &mut Cell, c: char, style: Style) {
     cell.set_char(c).set_style(Style::reset().patch(style));
 }
@@ -306,7 +306,7 @@ fn depth_for(mode: ColorMode, value: &impl Fn(&str) -> String) -> Depth {
 /// Returns the number of colours that the terminal has.
 fn depth(value: &impl Fn(&str) -> String) -> Depth {
     let (term, colorterm) = (value("TERM"), value("COLORTERM"));
-    // https://no-color.org: set and not empty.
+    // https://no-color.org: the variable counts if it is not empty.
     if !value("NO_COLOR").is_empty() || term == "dumb" {
         Depth::Mono
     } else if ["truecolor", "24bit"].contains(&colorterm.as_str()) || term.ends_with("-direct") {
@@ -318,8 +318,8 @@ fn depth(value: &impl Fn(&str) -> String) -> Depth {
     }
 }
 
-/// Whether COLORFGBG (`15;0`, `0;default;15`) names a light background, if it names one: 7 and the bright colours but dark
-/// grey, as vim has it.
+/// Returns whether COLORFGBG (`15;0`, `0;default;15`) names a light background: 7, or a bright colour except dark grey, as in vim.
+/// `None` if it names no background.
 fn is_light(colorfgbg: &str) -> Option<bool> {
     let background = colorfgbg.rsplit_once(';')?.1;
     let background: u8 = background.trim().parse().ok()?;

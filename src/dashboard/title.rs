@@ -1,4 +1,4 @@
-//! The title of the terminal's window: what a run does, for one who looks at another window.
+//! The title of the terminal's window, which shows a run's state while the operator looks at another window.
 
 use super::session::Facts;
 use crate::run::event::Phase;
@@ -8,8 +8,8 @@ use crate::text::sanitize;
 /// Longest title, in characters.
 const LONGEST: usize = 80;
 
-/// `* real24 r2 62% gap +0.061`: a mark for the state (`D` a decision waits, `P` paused, `=` over, `!` stopped or failed), the
-/// run, its phase, how far that is, and the gap. ASCII but for the name.
+/// Returns `* real24 r2 62% gap +0.061`: a mark for the state (`D` open decision, `P` paused, `=` over, `!` stopped or failed), the
+/// run, its phase, the phase's progress, and the gap. ASCII except for the name.
 pub fn of(run: &RunState, facts: &Facts, name: &str) -> String {
     let core = &run.core;
     let mark = match core.status {

@@ -1,4 +1,4 @@
-//! The screen's own state, and what a command works on.
+//! The screen's own state, and the context of a command.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -13,15 +13,15 @@ use crate::run::command::Command;
 use crate::run::state::RunState;
 use crate::run::trouble::Kind;
 
-/// The name of the view a dashboard begins with.
+/// The name of a dashboard's first view.
 pub const OVERVIEW: &str = "overview";
-/// The name of the log.
+/// The name of the log's view.
 pub const LOG: &str = "log";
 
-/// Lines of the command line that are remembered.
+/// Most lines in the history of the command line.
 const REMEMBERED: usize = 100;
 
-/// Everything on screen that is not the run's.
+/// The screen's state, apart from the run's.
 #[derive(Debug)]
 pub struct Ui {
     /// The view that is shown, by its name in the table.
@@ -30,25 +30,25 @@ pub struct Ui {
     pub log: LogView,
     /// Scroll position of the table of tasks.
     pub tasks: Scroll,
-    /// One line of answer to the last key.
+    /// The answer to the last key, in one line.
     pub notice: Option<String>,
-    /// The last notice, also when it is gone.
+    /// The last notice, even after it has disappeared.
     pub said: Option<String>,
-    /// Text for the terminal's clipboard.
+    /// Text to copy to the terminal's clipboard.
     pub copy: Option<String>,
-    /// When the notice was first seen.
+    /// Time at which the notice was first shown.
     pub noticed: Option<Instant>,
-    /// Lines given to the command line, oldest first.
+    /// Lines that were typed in the command line, oldest first.
     pub history: Vec<String>,
-    /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
+    /// Set after a request for a fresh decision, to the decision that it replaces. The prompt opens when the new one comes.
     pub awaiting: Option<Option<u64>>,
     /// The trouble in the banner of the last frame.
     pub banner: Cell<Option<(Kind, u64)>>,
     /// The trouble whose banner was dismissed, until trouble of that kind is over.
     pub dismissed: Cell<Option<(Kind, u64)>>,
-    /// The stop after a checkpoint was asked for.
+    /// Whether a stop after a checkpoint was asked for.
     pub quitting: bool,
-    /// Commands of this screen that have no answer yet.
+    /// Commands of this screen without an answer.
     pub pending: Vec<(Ticket, Command)>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Ui {
 }
 
 impl Ui {
-    /// Keeps a line for the command line's history.
+    /// Adds a line to the command line's history.
     pub fn remember(&mut self, line: &str) {
         if self.history.last().is_none_or(|last| last != line) {
             self.history.push(line.into());

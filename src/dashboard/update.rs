@@ -16,10 +16,10 @@ use super::ui::{Context, Ui};
 use super::views;
 use crate::run::state::RunState;
 
-/// A notice goes after this long.
+/// Time after which a notice disappears.
 pub const NOTICE: Duration = Duration::from_secs(5);
 
-/// The whole screen but for the run: its state, the layers over it, and the tables that keys are looked up in.
+/// The screen without the run: its state, its layers, and the tables of keys and commands.
 #[derive(Debug)]
 pub struct Desk {
     pub ui: Ui,
@@ -40,7 +40,7 @@ impl Default for Desk {
     }
 }
 
-/// Takes a key.
+/// Handles a key.
 pub fn on_key(
     desk: &mut Desk,
     facts: &Facts,
@@ -98,7 +98,7 @@ fn carry_out(layers: &mut Stack, context: &mut Context<'_>, ran: Ran) -> Vec<Eff
             Vec::new()
         }
         Ran::Act(act) => acted(layers, context, act),
-        // No key is bound to a command that has to be confirmed: prompts send those.
+        // Keys are not bound to commands that need a confirmation; prompts send those.
         Ran::Ask(_) => Vec::new(),
     }
 }
@@ -120,7 +120,7 @@ fn acted(layers: &mut Stack, context: &mut Context<'_>, act: Act) -> Vec<Effect>
         .collect()
 }
 
-/// Does what a layer asks for.
+/// Carries out a layer's request.
 fn obey(layers: &mut Stack, context: &mut Context<'_>, asked: Asked) -> Vec<Effect> {
     let (open, line) = match asked {
         Asked::Effects(effects) => return effects,
@@ -139,15 +139,15 @@ fn obey(layers: &mut Stack, context: &mut Context<'_>, asked: Asked) -> Vec<Effe
     Vec::new()
 }
 
-/// Takes pasted text, where a line is being typed.
+/// Handles pasted text, while a line is being typed.
 pub fn on_paste(desk: &mut Desk, text: &str) {
     if !desk.layers.paste(text) {
         desk.ui.notice = Some("text can be pasted into a line: press : first".into());
     }
 }
 
-/// Looks at a run that has changed, and at the clock: opens a prompt that was waited for, closes what was answered.
-/// True when the screen has changed.
+/// Updates the screen after a change of the run or of the time: opens an awaited prompt, and closes obsolete ones. Returns true if
+/// the screen has changed.
 pub fn on_run(desk: &mut Desk, facts: &Facts, run: &RunState, now: Instant) -> bool {
     desk.layers.close_moot(facts, run);
     let changed = age(&mut desk.ui, now);
@@ -168,7 +168,7 @@ pub fn on_run(desk: &mut Desk, facts: &Facts, run: &RunState, now: Instant) -> b
     changed
 }
 
-/// Shows what has happened since a dashboard was last left. False when nothing has.
+/// Shows the events since a dashboard was last left. Returns whether there are such events.
 pub fn greet(desk: &mut Desk, run: &RunState, now: Instant) -> bool {
     let looked = Looked::new(run).filter(|_| desk.layers.top().is_none());
     let shows = looked.is_some();
@@ -178,7 +178,7 @@ pub fn greet(desk: &mut Desk, run: &RunState, now: Instant) -> bool {
     shows
 }
 
-/// Lets a notice go after a while, unless it describes what is being waited for.
+/// Drops a notice after [`NOTICE`], unless it describes an awaited event.
 fn age(ui: &mut Ui, now: Instant) -> bool {
     if ui.notice.is_none() {
         ui.noticed = None;

@@ -1,9 +1,9 @@
-//! Times as an operator reads them: how long ago, and at what hour.
+//! Formats ages and times for an operator.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// `just now`, `40 s ago`, `12 min ago`, `3 h ago`, `2 d ago`.
+/// Formats an age as `just now`, `40 s ago`, `12 min ago`, `3 h ago` or `2 d ago`.
 pub fn ago(seconds: f64) -> String {
     match seconds.max(0.0).round() as u64 {
         0..10 => "just now".into(),
@@ -14,7 +14,7 @@ pub fn ago(seconds: f64) -> String {
     }
 }
 
-/// The same in at most six columns: `now`, `40 s`, `12 min`, `3 h`, `2 d`.
+/// Formats an age in at most six columns: `now`, `40 s`, `12 min`, `3 h`, `2 d`.
 pub fn age(seconds: f64) -> String {
     match ago(seconds).strip_suffix(" ago") {
         Some(age) => age.into(),
@@ -22,7 +22,7 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// Local time of a Unix time in milliseconds, `seconds` later: the hour today, the day with it within a week, else the date.
+/// Formats the local time `seconds` after a Unix time in milliseconds: the time of day, with the weekday within a week, or the date.
 pub fn at(now: i64, seconds: f64, zone: &TimeZone) -> Option<String> {
     let then = now.checked_add((seconds * 1000.0) as i64)?;
     let local = |ms| {
@@ -49,7 +49,7 @@ mod tests {
         let wanted = ["just now", "40 s ago", "12 min ago", "2 h ago", "4 d ago"];
         assert_eq!(words, wanted);
         assert_eq!([3.0, 750.0].map(age), ["now", "12 min"]);
-        // Thursday, 1 January 1970.
+        // Unix time 0 is Thursday, 1 January 1970.
         let at = |seconds| at(0, seconds, &TimeZone::UTC).unwrap();
         assert_eq!(at(3600.0), "01:00");
         assert_eq!(at(86_400.0 + 60.0), "Fri 00:01");

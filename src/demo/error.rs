@@ -2,7 +2,7 @@
 
 use crate::rank::RankError;
 
-/// What stops an example.
+/// An error that ends an example.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error(transparent)]

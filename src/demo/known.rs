@@ -19,12 +19,12 @@ pub struct Known {
     began: Instant,
     pub heads: Vec<Head>,
     pub probes: Vec<Probe>,
-    /// The time that both took, once they have ended.
+    /// Seconds of both examples, once they have ended.
     pub seconds: Option<f64>,
 }
 
 impl Known {
-    /// Nothing yet.
+    /// Makes an empty set of results.
     pub fn new(demo: Demo) -> Self {
         Self {
             demo,
@@ -35,16 +35,16 @@ impl Known {
         }
     }
 
-    /// Whether the last probe is in.
+    /// Whether the last probe has come.
     fn done(&self) -> bool {
         let last = self.probes.last();
         last.is_some_and(|probe| probe.step == self.demo.steps.all)
     }
 
-    /// Takes one in.
+    /// Adds a result.
     ///
     /// # Errors
-    /// What stopped a toy.
+    /// When an example has failed.
     pub fn take(&mut self, told: Told) -> Result<(), DemoError> {
         match told {
             Told::Head(head) => self.heads.push(head),

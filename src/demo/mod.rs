@@ -1,7 +1,7 @@
-//! How attention collapses, in two toys (the authors' attention-collapse-demo, restated in docs/analysis.md): what softmax does to the
-//! rank of scores, and what training does to a network of nothing but attention.
+//! Shows the collapse of attention in two small examples (the authors' attention-collapse-demo, described in docs/analysis.md): the
+//! effect of softmax on the rank of scores, and of training on a network that consists of attention only.
 //!
-//! No text, no run, no terminal: numbers come out as they are found.
+//! Depends neither on texts nor on runs nor on terminals: results are passed on as they are found.
 
 mod error;
 mod known;
@@ -17,7 +17,7 @@ pub use network::{Probe, train};
 pub use sizes::{Sizes, Steps};
 pub use softmax::{Head, heads};
 
-/// Both toys.
+/// The settings of both examples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Demo {
     pub softmax: Sizes,
@@ -26,7 +26,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Within a minute on two cores; the learning rate is larger as well.
+    /// Sizes that take less than a minute on two cores, with a larger learning rate.
     pub const REDUCED: Self = Self {
         softmax: Sizes {
             time: 256,
@@ -47,7 +47,7 @@ impl Demo {
         },
     };
 
-    /// As published.
+    /// The published sizes.
     pub const FULL: Self = Self {
         softmax: Sizes {
             time: 1024,

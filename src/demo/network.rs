@@ -1,4 +1,4 @@
-//! A network of one layer of attention and nothing else, trained on noise.
+//! Trains a network of a single attention layer on noise.
 
 use candle_core::{Tensor, Var};
 use rand::SeedableRng;
@@ -18,12 +18,12 @@ pub struct Probe {
     pub step: usize,
     /// k* of each head's attention on fixed windows, averaged over them.
     pub ranks: Vec<usize>,
-    /// Mean squared error of the last step: 1 is what an output of zeros has.
+    /// Mean squared error of the last step; an output of zeros has an error of 1.
     pub loss: f32,
 }
 
 impl Probe {
-    /// Mean over the heads.
+    /// Returns the mean over the heads.
     pub fn mean(&self) -> f64 {
         self.ranks.iter().sum::<usize>() as f64 / self.ranks.len() as f64
     }
@@ -38,7 +38,7 @@ struct Network {
 }
 
 impl Network {
-    /// Kaiming normal weights of fan-in width.
+    /// Makes a network with Kaiming normal weights, whose fan-in is the width.
     fn new(sizes: Sizes, rng: &mut ChaCha8Rng) -> candle_core::Result<Self> {
         let deviation = (2.0 / sizes.width as f64).sqrt();
         let shape = [sizes.width, sizes.width];
@@ -62,7 +62,7 @@ impl Network {
         noise(rng, &[batch * time, width], 1.0)
     }
 
-    /// Attention `[B, H, T, T]` and values `[B, H, T, D]` of windows `[B T, C]`.
+    /// Returns attention `[B, H, T, T]` and values `[B, H, T, D]` of windows `[B T, C]`.
     fn attend(&self, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
         let Sizes {
             batch, time, heads, ..
@@ -79,7 +79,7 @@ impl Network {
         Ok((attention, of(w_v)?))
     }
 
-    /// One step towards noise. Returns the loss.
+    /// Makes one training step towards random targets. Returns the loss.
     fn step(&mut self, rng: &mut ChaCha8Rng, lr: f64) -> candle_core::Result<f32> {
         let x = self.windows(rng)?;
         let target = self.windows(rng)?;
@@ -91,7 +91,7 @@ impl Network {
         self.steps += 1;
         let unbias = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(self.steps)));
         for (weight, [m, v]) in self.weights.iter().zip(&mut self.moments) {
-            // Without its history, which would keep every step's tensors.
+            // Detached: its history would keep every step's tensors in memory.
             let Some(g) = gradients.get(weight).map(Tensor::detach) else {
                 candle_core::bail!("a weight without a gradient");
             };
@@ -105,7 +105,7 @@ impl Network {
     }
 }
 
-/// Trains the network and shows its ranks to `each` before, between and after, until that says no.
+/// Trains the network. Calls `each` with its ranks before, during and after training, and stops when `each` returns false.
 ///
 /// # Errors
 /// When a tensor cannot be made.

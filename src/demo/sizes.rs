@@ -1,6 +1,6 @@
-//! How large a toy is, and how long it is trained.
+//! Sizes and training steps of the examples.
 
-/// Sizes of one toy.
+/// Sizes of an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// Tokens of a window.

@@ -8,20 +8,20 @@ use super::error::DemoError;
 use super::math::{noise, ranks, softmax};
 use super::sizes::Sizes;
 
-/// One head's ranks: k* of matrices averaged over the batch.
+/// Ranks of one head: k* of matrices that are averaged over the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Head {
-    /// Of the scores, whatever their scale.
+    /// Rank of the scores, which does not depend on their scale.
     pub scores: usize,
-    /// Of attention, with the weights of the published demo. It draws them as one tensor [heads, width, head size], whose fan-in in
-    /// PyTorch is width x head size: scores have a deviation of 2 / head size, and attention is all but uniform.
+    /// Rank of attention, with the weights of the published demo. It draws them as one tensor [heads, width, head size], whose
+    /// fan-in in PyTorch is width x head size: scores have a standard deviation of 2 / head size, and attention is almost uniform.
     pub attention: usize,
-    /// Of attention with weights of fan-in width: scores of deviation 2.
+    /// Rank of attention with weights whose fan-in is the width: scores have a standard deviation of 2.
     pub sharper: usize,
 }
 
-/// Draws windows of noise and, for each head, weights for queries and keys (Kaiming normal, no mask), and shows each head's ranks to
-/// `each`, until that says no.
+/// Draws windows of noise and, for each head, weights for queries and keys (Kaiming normal, no mask). Calls `each` with every
+/// head's ranks, and stops when `each` returns false.
 ///
 /// # Errors
 /// When a tensor cannot be made.
@@ -37,7 +37,7 @@ pub fn heads(sizes: Sizes, seed: u64, each: &mut dyn FnMut(Head) -> bool) -> Res
     let x = noise(&mut rng, &[batch, time, width], 1.0)?;
     let x = x.reshape((batch * time, width))?;
     for _ in 0..heads {
-        // Of fan-in width.
+        // The fan-in is the width.
         let deviation = (2.0 / width as f64).sqrt();
         let q = x.matmul(&noise(&mut rng, &[width, size], deviation)?)?;
         let k = x.matmul(&noise(&mut rng, &[width, size], deviation)?)?;
@@ -47,7 +47,7 @@ pub fn heads(sizes: Sizes, seed: u64, each: &mut dyn FnMut(Head) -> bool) -> Res
             let scores = q?
                 .matmul(&k?.t()?)?
                 .affine(1.0 / (size as f64).sqrt(), 0.0)?;
-            // Two weights, each of a deviation smaller by the root of the head size.
+            // In the published demo, both weights have a deviation smaller by the square root of the head size.
             let flat = softmax(&scores.affine(1.0 / size as f64, 0.0)?)?;
             let sharp = softmax(&scores)?;
             let new = [scores, flat, sharp];
@@ -57,7 +57,7 @@ pub fn heads(sizes: Sizes, seed: u64, each: &mut dyn FnMut(Head) -> bool) -> Res
             });
         }
         let Some(sums) = sums else { break };
-        // A sum has the rank of the mean.
+        // The sum of the matrices has the same rank as their mean.
         let found = ranks(&Tensor::stack(&sums, 0)?)?;
         let more = each(Head {
             scores: found[0],

@@ -33,11 +33,11 @@ impl fmt::Display for Capability {
     }
 }
 
-/// A GPU as the driver counts it.
+/// A GPU that the driver reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     pub name: String,
-    /// Whether its compute mode lets no program use it.
+    /// Whether its compute mode forbids its use.
     pub prohibited: bool,
     pub capability: Capability,
 }
@@ -74,10 +74,10 @@ const ATTRIBUTE_CAPABILITY_MAJOR: c_int = 75;
 const ATTRIBUTE_CAPABILITY_MINOR: c_int = 76;
 const MODE_PROHIBITED: c_int = 2;
 
-/// The GPUs of this machine that this process may see (`CUDA_VISIBLE_DEVICES`).
+/// Returns the GPUs of this machine that are visible to this process (`CUDA_VISIBLE_DEVICES`).
 ///
 /// # Errors
-/// When there is no driver, an old one, one that answers with an error, or no GPU.
+/// When the driver is missing, too old or returns an error, or there is no GPU.
 pub fn gpus() -> Result<Vec<Gpu>, DriverError> {
     let driver = Driver::open()?;
     // SAFETY (of this function): the functions have these types in every version of the driver's library; pointers are
@@ -185,7 +185,7 @@ impl Driver {
         unsafe {
             self.check(self.function::<Get>("cuDeviceGet")?(&mut device, index))?;
             let get = self.function::<Name>("cuDeviceGetName")?;
-            // One byte less than there are: the last one stays zero.
+            // One byte less than the buffer has, so that the last one stays zero.
             let room = name.len() as c_int - 1;
             self.check(get(name.as_mut_ptr().cast(), room, device))?;
             let get = self.function::<Attribute>("cuDeviceGetAttribute")?;

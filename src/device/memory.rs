@@ -1,6 +1,6 @@
 //! Memory of this machine and of this process.
 //!
-//! The trainer plans its memory ([`crate::train::memory`]); this file measures what there is and what is used.
+//! The trainer plans its memory ([`crate::train::memory`]); this file measures the memory that is available and used.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub fn peak_resident() -> Option<u64> {
 
 /// Gives freed memory back to the system.
 ///
-/// `main` tells the allocator to keep freed memory, because the buffers of a training step are freed and allocated
+/// `main` sets the allocator to keep freed memory, because the buffers of a training step are freed and allocated
 /// again thousands of times. Between phases the freed buffers are large and their successors have other sizes, so the
 /// trainer calls this after it has dropped a model.
 pub fn return_freed() {
@@ -48,14 +48,14 @@ pub fn return_freed() {
     }
 }
 
-/// The number of a line such as `MemAvailable:   123 kB`, in bytes.
+/// Returns the number of a line such as `MemAvailable:   123 kB`, in bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kb << 10)
 }
 
-/// The directories of the control groups that can limit this process's memory, its own first, then its ancestors.
+/// Returns the directories of the control groups that can limit this process's memory, its own first, then its ancestors.
 /// `groups` is `/proc/self/cgroup`: `0::/path` of version 2, `N:memory:/path` of version 1.
 fn group_directories(groups: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
@@ -76,8 +76,8 @@ fn group_directories(groups: &str) -> Vec<PathBuf> {
     all
 }
 
-/// The bytes that a control group has left: its limit less what it uses, not counting file pages that the system can
-/// drop at any time.
+/// Returns the bytes that a control group has left: its limit minus its usage, without file pages that the system can drop at
+/// any time.
 fn room_in_group(dir: &Path) -> Option<u64> {
     let number = |file: &str| -> Option<u64> {
         std::fs::read_to_string(dir.join(file))
@@ -86,7 +86,7 @@ fn room_in_group(dir: &Path) -> Option<u64> {
             .parse()
             .ok()
     };
-    // "max" in version 2 is not a number: no limit.
+    // In version 2, a group without a limit has "max" in place of a number.
     let limit = number("memory.max").or_else(|| number("memory.limit_in_bytes"))?;
     let used = number("memory.current").or_else(|| number("memory.usage_in_bytes"))?;
     let stat = std::fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
@@ -97,7 +97,7 @@ fn room_in_group(dir: &Path) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
-/// A counter of `memory.stat`; version 1 has totals over the group and its children under another name.
+/// Returns a counter of `memory.stat`. In version 1, totals over the group and its children have another name.
 fn counter(stat: &str, name: &str) -> u64 {
     let find = |name: &str| {
         let mut lines = stat.lines().filter_map(|line| line.split_once(' '));

@@ -1,6 +1,6 @@
-//! Where to compute: `--device auto|cpu|cuda[:N]`.
+//! Chooses the device to compute on: `--device auto|cpu|cuda[:N]`.
 //!
-//! This room knows no model, and of a run only how it reports a GPU.
+//! This folder does not depend on models. Of runs it uses only the type of a GPU's readings.
 
 mod driver;
 mod libraries;
@@ -23,19 +23,19 @@ pub use libraries::first_library;
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
 
-/// Asks a GPU how it is doing; of the CPU there is nothing to ask.
+/// Reads the load of a GPU. Without CUDA there is no GPU to read.
 #[cfg(not(feature = "cuda"))]
 pub struct Monitor;
 
 #[cfg(not(feature = "cuda"))]
 impl Monitor {
-    /// Never a reading.
+    /// Returns `None`.
     pub fn reading(&mut self) -> Option<GpuStats> {
         None
     }
 }
 
-/// A monitor of `device`, where it is a GPU and can be asked.
+/// Returns a monitor of `device`, if it is a GPU and its load can be read.
 pub fn monitor(device: &Device) -> Option<Monitor> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
@@ -45,7 +45,7 @@ pub fn monitor(device: &Device) -> Option<Monitor> {
     None
 }
 
-/// The library that computes `device`'s products, with its version; `None` on a CPU.
+/// Returns the name and version of the library that computes `device`'s products; `None` on a CPU.
 pub fn library(device: &Device) -> Option<String> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
@@ -58,11 +58,11 @@ pub fn library(device: &Device) -> Option<String> {
 /// The device that the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// The best there is.
+    /// The best available device.
     #[default]
     Auto,
     Cpu,
-    /// The GPU of this number, as the driver counts them.
+    /// The GPU with this number in the driver's count.
     Cuda(usize),
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// Why a GPU that was asked for cannot be had.
+/// Why a requested GPU cannot be used.
 #[derive(Debug, Error)]
 pub enum DeviceError {
     #[error("{0}")]
@@ -142,10 +142,10 @@ pub struct Chosen {
 }
 
 impl Choice {
-    /// The device that is meant.
+    /// Opens the chosen device.
     ///
     /// # Errors
-    /// When a GPU is asked for by name and cannot be had.
+    /// When a GPU is requested by name and cannot be used.
     pub fn open(self) -> Result<Chosen, DeviceError> {
         match self {
             Self::Cpu => Ok(cpu(None)),
@@ -155,7 +155,7 @@ impl Choice {
     }
 }
 
-/// The first GPU where this program can use one, else the CPU.
+/// Opens the first GPU if this program can use one, else the CPU.
 fn best() -> Chosen {
     let installed = installed_gpu(Path::new("/proc/driver/nvidia/gpus"));
     if cfg!(not(feature = "cuda")) {
@@ -176,7 +176,7 @@ fn cpu(note: Option<String>) -> Chosen {
     }
 }
 
-/// The GPU of this number.
+/// Opens the GPU with this number.
 fn gpu(index: usize) -> Result<Chosen, DeviceError> {
     let mut gpus = gpus()?;
     if index >= gpus.len() {
@@ -220,7 +220,7 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
         let device = Device::new_cuda_with_stream(index)?;
         // SAFETY: everything on this device is queued on its one stream, in order.
         unsafe { device.as_cuda_device()?.disable_event_tracking() };
-        // Loads the kernels: what would fail at the first step fails here.
+        // Loads the kernels, so that an error occurs here instead of at the first step.
         crate::ops::cuda::synchronize(&device)?;
         Ok(device)
     };
@@ -235,7 +235,7 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
 /// Describes an error of CUDA's libraries.
 #[cfg(any(feature = "cuda", test))]
 fn told(error: &str) -> String {
-    // A backtrace may follow.
+    // Only the first line, because a backtrace may follow.
     let error = error.lines().next().unwrap_or_default();
     let cause = |words: &str| format!("{words} ({error})");
     match error {
@@ -248,7 +248,7 @@ fn told(error: &str) -> String {
     }
 }
 
-/// The first GPU that the kernel's driver lists under `directory`. Asking the driver itself takes up to seconds.
+/// Returns the first GPU that the kernel's driver lists under `directory`. Asking the driver's library may take seconds.
 fn installed_gpu(directory: &Path) -> Option<String> {
     let gpus = std::fs::read_dir(directory).ok()?;
     let mut names: Vec<String> = gpus

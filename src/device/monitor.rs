@@ -8,10 +8,10 @@ use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 
 use crate::run::GpuStats;
 
-/// Asking takes milliseconds in which the trainer queues nothing.
+/// Time between two readings: each takes milliseconds in which the trainer does not queue work.
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// Asks NVML of one GPU, now and then.
+/// Reads one GPU's load from NVML at intervals.
 pub struct Monitor {
     nvml: Nvml,
     /// The GPU's name among all, `GPU-...`.
@@ -20,7 +20,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// A monitor of the GPU of this identity, as the driver gives it.
+    /// Opens a monitor of the GPU with this UUID of the driver.
     pub fn open(uuid: [u8; 16]) -> Option<Self> {
         let hex: Vec<String> = uuid.iter().map(|b| format!("{b:02x}")).collect();
         let part = |from: usize, to: usize| hex[from..to].concat();
@@ -38,7 +38,7 @@ impl Monitor {
         })
     }
 
-    /// A reading, if the last one is long enough ago.
+    /// Returns a reading, if the last one is old enough.
     pub fn reading(&mut self) -> Option<GpuStats> {
         if self.asked.is_some_and(|at| at.elapsed() < BETWEEN) {
             return None;

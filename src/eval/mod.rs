@@ -1,5 +1,5 @@
-//! How good a model is: its loss over a validation text, and downstream tasks scored as EleutherAI's
-//! lm-evaluation-harness scores them.
+//! Evaluates models: the loss over a validation text, and downstream tasks that are scored as by EleutherAI's
+//! lm-evaluation-harness.
 //!
 //! `sources` finds and reads the files of data sets, `tasks` turns documents into requests, `score` has a model answer them, `metrics` turns scores into results. Nothing
 //! here knows runs, terminals or the trainer.

@@ -1,4 +1,4 @@
-//! Putting a model together as mergekit's passthrough does: scaled and rounded tensors.
+//! Assembles a model as mergekit's passthrough does, with scaled and rounded tensors.
 
 use candle_core::Device;
 
@@ -7,11 +7,11 @@ use super::{InheritError, Origin, fill_from, shape};
 use crate::model::{Decoder, Part, Weights};
 use crate::tensors::DType;
 
-/// A model as a recipe describes it, and the type that each of its tensors has to be written as: the recipe's, or the one
-/// that the tensor is `stored` as. The rest is as with [`assemble`](super::assemble).
+/// Makes the model of a recipe. Returns it, and the type in which each of its tensors must be written: the recipe's, or the one
+/// in which the tensor is `stored`. Otherwise works like [`assemble`](super::assemble).
 ///
 /// # Errors
-/// As there, and when a value does not fit the recipe's type.
+/// As `assemble`, and when a value does not fit the recipe's type.
 pub fn assemble_slices(
     sources: &[&dyn Weights],
     slices: &Slices,

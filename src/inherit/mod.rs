@@ -1,6 +1,6 @@
-//! Layer surgery: what a small model takes from its reference, and how it grows.
+//! Layer surgery: initialises a small model from its reference, and grows it.
 //!
-//! This room moves tensors between models; it knows no training and no files.
+//! This folder copies tensors between models. It does not depend on training or files.
 
 mod choice;
 mod error;
@@ -27,8 +27,8 @@ pub use merge::assemble_slices;
 pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
 
-/// The parts that `inherit.what` names. A tied head is the embedding, so either name includes it. Each norm of a layer is in
-/// the set and, where both are taken, [`Part::Norms`] as well.
+/// Returns the parts that `inherit.what` names. A tied head is the embedding, so either name includes both. The set contains each
+/// norm of a layer and, if both norms are taken, also [`Part::Norms`].
 pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
     let mut parts: HashSet<Part> = what.iter().copied().collect();
     if tied_head && parts.contains(&Part::Head) {
@@ -43,11 +43,11 @@ pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
     parts
 }
 
-/// A model made of layers of one or several models of one shape, in the order named, with the parts named in `what`; the
-/// rest starts random. Each layer keeps its own attention scale. What lies outside the layers comes from the first source.
+/// Makes a model of layers of one or several models of the same shape, in the given order, with the parts named in `what`; other
+/// parts are random. Each layer keeps its own attention scale. Parts outside the layers come from the first source.
 ///
 /// # Errors
-/// When a layer is not there or cannot be read, or the models are not of one shape.
+/// When a layer is missing or cannot be read, or the models differ in shape.
 pub fn assemble(
     sources: &[&dyn Weights],
     layers: &[Taken],
@@ -108,15 +108,15 @@ fn fill_from(
     Ok(())
 }
 
-/// Every part: what a growth takes that keeps the trained layers.
+/// Returns every part, as a growth takes that keeps the trained layers.
 pub fn all_parts() -> Vec<Part> {
     Part::ALL.to_vec()
 }
 
-/// The shape of the model that [`assemble`] makes.
+/// Returns the shape of the model that [`assemble`] makes.
 ///
 /// # Errors
-/// When a layer is not there or the models are not of one shape.
+/// When a layer is missing or the models differ in shape.
 pub fn shape(sources: &[&dyn Weights], layers: &[Taken]) -> Result<DecoderConfig, InheritError> {
     let first = sources.first().ok_or(InheritError::Nothing)?.config();
     for (i, other) in sources.iter().enumerate().skip(1) {
@@ -143,7 +143,7 @@ pub fn shape(sources: &[&dyn Weights], layers: &[Taken]) -> Result<DecoderConfig
     }
 }
 
-/// Returns the difference between two shapes besides their layers.
+/// Returns the difference between two shapes, apart from their layers.
 fn difference(a: &DecoderConfig, b: &DecoderConfig) -> Option<&'static str> {
     let facts = [
         (a.family == b.family, "the family"),

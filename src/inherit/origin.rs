@@ -1,25 +1,25 @@
-//! Where the tensors of a new model come from.
+//! The origins of a new model's tensors.
 
 use crate::model::{Param, Part};
 
-/// Where a layer of a new model comes from: which source, and which of its layers.
+/// The origin of a layer of a new model: the source, and the layer in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
     pub source: usize,
     pub layer: usize,
 }
 
-/// The sources of what lies outside the layers.
+/// The sources of the parts outside the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ends {
-    /// Of embeddings and positions.
+    /// Source of embeddings and positions.
     pub first: usize,
-    /// Of the final norm and the head; a tied head is the embedding.
+    /// Source of the final norm and the head; a tied head is the embedding.
     pub last: usize,
 }
 
 impl Ends {
-    /// The source of a part outside the layers.
+    /// Returns the source of a part outside the layers.
     pub fn source(self, part: Part) -> usize {
         if Self::is_last(part) {
             self.last
@@ -33,9 +33,9 @@ impl Ends {
     }
 }
 
-/// A tensor on its way into a new model.
+/// The origin of a tensor of a new model.
 pub struct Origin<'p> {
-    /// The target.
+    /// The parameter of the new model.
     pub becomes: &'p Param,
     pub source: usize,
     /// Its layer in the source.
@@ -43,7 +43,7 @@ pub struct Origin<'p> {
 }
 
 impl<'p> Origin<'p> {
-    /// Where a parameter of the new model comes from.
+    /// Returns the origin of a parameter of the new model.
     pub(super) fn of(p: &'p Param, layers: &[Taken], ends: Ends) -> Self {
         let taken = p.layer.map(|l| layers[l]);
         Self {
@@ -53,7 +53,7 @@ impl<'p> Origin<'p> {
         }
     }
 
-    /// Its name in the source, as the family has it.
+    /// Returns the tensor's name in the source, by the family's naming.
     pub fn name(&self) -> String {
         let stem = self.becomes.stem;
         match self.layer {

@@ -1,9 +1,9 @@
-//! The values that mergekit's recipes give a parameter: a number, a line of numbers over a slice's layers, or either of them
-//! for tensors of some names.
+//! Values of a parameter in mergekit's recipes: a number, numbers that are interpolated over a slice's layers, or either of them for
+//! tensors whose names match a filter.
 
 use serde_json::Value;
 
-/// A parameter as it stands in a recipe.
+/// The value of a parameter in a recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting(Vec<Case>);
 
@@ -11,7 +11,7 @@ pub(super) struct Setting(Vec<Case>);
 #[derive(Debug, Clone, PartialEq)]
 struct Case {
     filter: Option<String>,
-    /// One number, or points of a line from a slice's first layer to its last one.
+    /// A number, or points to interpolate between from a slice's first layer to its last one.
     numbers: Vec<f64>,
 }
 
@@ -51,8 +51,8 @@ impl Setting {
         }
     }
 
-    /// The value for a tensor of this name, `t` of the way from the slice's first layer to its last one; the first filter
-    /// that fits decides.
+    /// Returns the value for a tensor of this name, at the share `t` of the way from the slice's first layer to its last one. The
+    /// first filter that matches decides.
     pub fn value(&self, name: &str, t: f64) -> Option<f64> {
         let fits = |case: &&Case| match &case.filter {
             None => true,
@@ -67,7 +67,7 @@ impl Setting {
     }
 }
 
-/// A number or a list of numbers; like mergekit, it takes texts and truth values for numbers.
+/// Reads a number or a list of numbers. Like mergekit, accepts texts and truth values as numbers.
 fn numbers_of(value: &Value) -> Option<Vec<f64>> {
     let number = |value: &Value| {
         let number = match value {

@@ -1,4 +1,4 @@
-//! mergekit's passthrough recipes: which layers of which models follow each other, and what multiplies their tensors.
+//! Reads mergekit's passthrough recipes: sequences of layers of models, and factors of their tensors.
 //!
 //! ```yaml
 //! slices:
@@ -8,8 +8,8 @@
 //! dtype: bfloat16
 //! ```
 //!
-//! As in mergekit 0.1, embeddings come from the first slice's model, the final norm and the head from the last one's,
-//! whether these slices hold layers or none.
+//! As in mergekit 0.1, embeddings come from the first slice's model, and the final norm and the head from the last one's, even if
+//! these slices are empty.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -35,32 +35,32 @@ impl SlicesError {
     }
 }
 
-/// Models by name, the layers taken from them in order, and how their values change on the way.
+/// A parsed recipe: models by name, the layers to take from them in order, and the changes of their values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slices {
-    /// Every model that is named, those of empty slices and the base included.
+    /// Every model in the recipe, including those of empty slices and the base.
     pub models: Vec<String>,
     pub layers: Vec<Taken>,
     pub ends: Ends,
-    /// The `base_model`, a place in `models`: the one whose tokenizer goes along.
+    /// The `base_model`, whose tokenizer is copied: an index into `models`.
     pub base: Option<usize>,
-    /// The type that tensors are rounded to when they are read (`dtype`).
+    /// The type to which tensors are rounded when they are read (`dtype`).
     pub dtype: Option<DType>,
-    /// The type that they are written as (`out_dtype`).
+    /// The type in which tensors are written (`out_dtype`).
     pub out_dtype: Option<DType>,
     /// A key that mergekit uses for the tokenizer's files, which this program does not write.
     pub chat_template: bool,
     scales: Scales,
 }
 
-/// `parameters: scale` at every place, and where each layer stands in its slice.
+/// The settings of `parameters: scale`, and the position of each layer in its slice.
 #[derive(Debug, Clone, PartialEq)]
 struct Scales {
-    /// For all slices.
+    /// The setting for all slices.
     top: Option<Setting>,
-    /// Of the source and of the slice.
+    /// For each slice, the settings of the source and of the slice.
     slices: Vec<[Option<Setting>; 2]>,
-    /// For each layer its slice, and how far through it the layer is, from 0 to 1.
+    /// For each layer its slice, and its relative position in the slice, from 0 to 1.
     at: Vec<(usize, f64)>,
 }
 
@@ -82,9 +82,9 @@ struct File {
 #[derive(Deserialize)]
 struct Slice {
     sources: Vec<Source>,
-    /// Nothing that passthrough does depends on it.
+    /// Accepted, but passthrough does not use it.
     base_model: Option<String>,
-    /// mergekit has the method at the top alone.
+    /// mergekit reads the method only at the top level.
     merge_method: Option<String>,
     parameters: Option<Map<String, Value>>,
 }
@@ -97,7 +97,7 @@ struct Source {
 }
 
 impl File {
-    /// Refuses what mergekit does and this program does not.
+    /// Refuses features of mergekit that this program does not have.
     fn check(&self) -> Result<(), SlicesError> {
         let refused = [
             (self.models.is_some(), "models", "name them in slices"),
@@ -138,11 +138,11 @@ impl File {
 }
 
 impl Slices {
-    /// Reads a recipe. Keys that mergekit does not know are ignored, as it ignores them.
+    /// Parses a recipe. Like mergekit, ignores unknown keys.
     ///
     /// # Errors
-    /// When it is not such YAML, merges rather than passes through, takes no layer, or asks for something that mergekit
-    /// would do and this program does not.
+    /// When the text is not a recipe, has another merge method than passthrough, takes no layer, or uses a feature of mergekit that
+    /// this program does not have.
     pub fn parse(yaml: &str) -> Result<Self, SlicesError> {
         let fail = |what: String| SlicesError::new(&what);
         let file: File =
@@ -225,18 +225,18 @@ impl Slices {
         })
     }
 
-    /// Where a parameter of the new model comes from.
+    /// Returns the origin of a parameter of the new model.
     pub fn origin<'p>(&self, p: &'p Param) -> Origin<'p> {
         Origin::of(p, &self.layers, self.ends)
     }
 
-    /// Returns what multiplies a tensor. The source's setting comes first, then the slice's, then the one for all.
+    /// Returns the factor of a tensor: by the source's setting, else the slice's, else the one for all slices.
     pub fn scale(&self, from: &Origin) -> Option<f64> {
         let p = from.becomes;
         self.scale_at(p.part, p.layer, &from.name())
     }
 
-    /// The scale of a tensor of layer `layer` of the new model, which has this name in the model that it comes from.
+    /// Returns the scale of a tensor of layer `layer` of the new model. `name` is its name in its source.
     fn scale_at(&self, part: Part, layer: Option<usize>, name: &str) -> Option<f64> {
         let (slice, t) = match layer {
             Some(layer) => *self.scales.at.get(layer)?,
@@ -249,7 +249,7 @@ impl Slices {
     }
 }
 
-/// The scale among some parameters, which are those of passthrough: it knows nothing else.
+/// Returns the scale of some `parameters`. Passthrough has no other parameter, so any other is refused.
 fn scale_of(
     parameters: Option<&Map<String, Value>>,
     place: &str,
@@ -267,7 +267,7 @@ fn scale_of(
     parameters.get("scale").map(setting).transpose()
 }
 
-/// A type by PyTorch's name.
+/// Parses PyTorch's name of a type.
 fn dtype(key: &str, name: Option<&str>) -> Result<Option<DType>, SlicesError> {
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(None);
@@ -322,7 +322,7 @@ mod tests {
         let error = |yaml: &str| Slices::parse(yaml).unwrap_err().to_string();
         let one = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]\n";
         assert!(Slices::parse(one).is_ok());
-        // mergekit ignores what it does not know.
+        // mergekit ignores unknown keys.
         assert!(Slices::parse(&format!("{one}name: x\n")).is_ok());
         assert!(Slices::parse(&format!("{one}chat_template: chatml\n")).is_ok());
         for (more, words) in [

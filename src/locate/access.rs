@@ -1,4 +1,4 @@
-//! Whether the hub can be reached, for `heirloom doctor`.
+//! Checks whether the hub can be reached, for `heirloom doctor`.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub enum HubAccess {
     BadEndpoint(String),
 }
 
-/// Sends one request to the hub. Any answer counts, also one that refuses: the network works. No token is sent.
+/// Sends one request to the hub, without a token. Any answer, even a refusal, shows that the network works.
 pub fn hub_access() -> HubAccess {
     if is_offline() {
         return HubAccess::Offline;

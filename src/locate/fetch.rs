@@ -84,7 +84,7 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError>
     Err(error)
 }
 
-/// Whether a directory has a config and all its safetensors.
+/// Whether a directory has a config and all of its safetensors.
 fn is_whole(dir: &Path) -> bool {
     let is_there = |name: &str| dir.join(name).is_file();
     let has_shards = || {
@@ -128,7 +128,7 @@ impl<'a> Hub<'a> {
         format!("{endpoint}/{datasets}{model}/resolve/{commit}/{name}")
     }
 
-    /// Asks for the files of the revision, and its commit.
+    /// Requests the list of files of the revision, and its commit.
     fn ask(&self) -> Result<Listing, HubError> {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
         let revision = self.wanted.revision.replace('/', "%2F");
@@ -149,7 +149,7 @@ impl<'a> Hub<'a> {
         Err(self.refused("the answer names no commit"))
     }
 
-    /// Fetches what the cache lacks and returns the snapshot.
+    /// Fetches the files that the cache lacks, and returns the snapshot.
     fn bring(&self, info: &Listing) -> Result<PathBuf, HubError> {
         let names: HashSet<&str> = info.siblings.iter().map(|s| s.rfilename.as_str()).collect();
         let has = |name: &str| names.contains(name);
@@ -163,7 +163,7 @@ impl<'a> Hub<'a> {
             self.bring_file(&dir, &info.sha, name)
         };
         bring(CONFIG)?;
-        // Before the weights: a snapshot with weights is complete.
+        // Fetched before the weights, so that a snapshot with weights is complete.
         [TOKENIZER]
             .into_iter()
             .chain(COMPANIONS)
@@ -229,7 +229,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Lets the revision's name point to this commit, now that all of it has been fetched.
+    /// Points the revision's name to this commit, after all of it was fetched.
     fn point(&self, dir: &Path, commit: &str) -> Result<(), HubError> {
         if self.wanted.revision == commit {
             return Ok(());
@@ -310,7 +310,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// Opens a directory, making it and its parents where they are missing.
+/// Opens a directory, and makes it and its parents if they are missing.
 fn ensure(path: &Path) -> io::Result<Dir> {
     file::create_dirs(path)?;
     Dir::open(path)

@@ -8,7 +8,7 @@ use crate::file;
 use crate::tensors::TensorError;
 use crate::text;
 
-/// Why a name cannot be resolved to a model of the hub. Foreign texts in here are clean; paths are cleaned when the
+/// Why a name cannot be resolved to a model of the hub. Foreign texts in these errors are sanitised; paths are sanitised when the
 /// error is printed.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -137,7 +137,7 @@ pub(super) struct Found {
     pub notice: Option<String>,
 }
 
-/// The kind of a repository of the hub. Both kinds have names of their own.
+/// The kind of a repository of the hub. The two kinds have separate names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Model,
@@ -150,7 +150,7 @@ pub(super) enum Kind {
 pub(super) struct Name<'a> {
     /// `OWNER/NAME`.
     pub model: &'a str,
-    /// A branch, a tag or a commit; [`MAIN`] when none is named.
+    /// A branch, a tag or a commit; [`MAIN`] by default.
     pub revision: &'a str,
     pub kind: Kind,
 }
@@ -176,7 +176,7 @@ impl<'a> Name<'a> {
         })
     }
 
-    /// The name of a data set.
+    /// Makes the name of a data set.
     #[cfg(feature = "hub")]
     pub fn of_dataset(name: &'a str, revision: &'a str) -> Self {
         Self {
@@ -186,7 +186,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Returns where the cache keeps this model or data set.
+    /// Returns the directory of this model or data set in the cache.
     pub fn dir(&self, cache: &Path) -> PathBuf {
         let kind = match self.kind {
             Kind::Model => "models",
@@ -196,7 +196,7 @@ impl<'a> Name<'a> {
         cache.join(format!("{kind}--{}", self.model.replace('/', "--")))
     }
 
-    /// Returns the snapshot that the cache keeps of it.
+    /// Returns its snapshot in the cache.
     ///
     /// # Errors
     /// [`HubError::NotCached`].
@@ -224,7 +224,7 @@ pub(super) fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubErr
     wanted.cached(cache)
 }
 
-/// Whether this is a part of a name of the hub, and not a path that leads elsewhere.
+/// Whether this is a valid part of a name of the hub, and not a path that leads out of the cache.
 pub(super) fn is_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(plain)

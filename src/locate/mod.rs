@@ -58,7 +58,7 @@ impl Located {
 /// checksums.
 ///
 /// # Errors
-/// As both.
+/// As `find` and `Located::verify`.
 pub fn model(name: &str, runs: &Path) -> Result<Located> {
     let located = find(name, runs)?;
     located.verify()?;
@@ -76,7 +76,7 @@ pub fn kept(name: &str, runs: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Returns a name that will refer to the same files later: for the hub's, with the commit of `path`, its snapshot.
+/// Returns a name that will refer to the same files later: for a model of the hub, with the commit of `path`, its snapshot.
 pub fn pinned(name: &str, path: &Path) -> String {
     let commit = path.file_name().and_then(|commit| commit.to_str());
     match (name.strip_prefix(HUB), commit) {
@@ -133,7 +133,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
                 chosen,
             })
         }
-        // Missing parts are reported when it is read.
+        // Missing parts are reported when the model is read.
         Err(_) if path.exists() => Ok(found(path)),
         Err(error) if checkpoint.is_some() => Err(error.into()),
         Err(_) => bail!(
@@ -156,8 +156,8 @@ fn find_in_hub(name: &str) -> Result<hub::Found, HubError> {
         .map(|path| hub::Found { path, notice: None });
 }
 
-/// Fetches the Parquet files in `folders` of a data set of the hub into its cache, and returns their paths there. Without
-/// a connection, those of the cache.
+/// Fetches the Parquet files in `folders` of a data set of the hub into its cache, and returns their paths there. Without a
+/// connection, returns those that are already in the cache.
 ///
 /// # Errors
 /// When they are neither in the cache nor can be fetched.

@@ -13,7 +13,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Connections slower than this, in bytes a second, are treated as dead.
 const SLOWEST: u64 = 16 << 10;
-/// Redirections that are followed.
+/// Most redirections that are followed.
 const MOST_REDIRECTS: usize = 10;
 
 /// Why a request failed.
@@ -85,15 +85,15 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of the hub at this address.
+    /// Makes a client of the hub at this address.
     ///
     /// # Errors
-    /// Describes what is wrong with the address; never shows a password in it.
+    /// When the address is not valid; the error does not show a password in it.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, String> {
         Self::patient(endpoint, token, CONNECT, ANSWER)
     }
 
-    /// As [`Self::new`], with the longest waits for a connection and for an answer.
+    /// Makes a client with the longest waits for a connection and for an answer.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -19,15 +19,15 @@ pub struct Finished {
 /// The results of a run that are on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
-    /// In the order in which they were trained.
+    /// Checkpoints in the order of training.
     pub kept: Vec<Finished>,
-    /// Phases that are over and whose checkpoint has been deleted.
+    /// Finished phases whose checkpoint has been deleted.
     pub deleted: Vec<Phase>,
-    /// The phase that is not over, if there is one.
+    /// The unfinished phase, if there is one.
     pub unfinished: Option<Phase>,
 }
 
-/// Looks for the checkpoints of a run's finished phases. Those of branches that a rollback has abandoned do not count.
+/// Finds the checkpoints of a run's finished phases, except those on branches that a rollback has abandoned.
 ///
 /// # Errors
 /// When no checkpoint holds a result.
@@ -54,7 +54,7 @@ pub fn results(run: &RunDir) -> Result<Results> {
     };
     let over = latest.results();
     for (phase, result) in &over {
-        // The end of a phase is the checkpoint in that phase which knows its result.
+        // The end of a phase is the checkpoint in that phase that contains its result.
         let ends = states.iter().filter(|(_, state)| {
             let own = state.results().into_iter().find(|(p, _)| p == phase);
             state.phase == *phase && own.is_some_and(|(_, own)| is_same(own, result))
@@ -81,7 +81,7 @@ pub fn results(run: &RunDir) -> Result<Results> {
     Ok(found)
 }
 
-/// Whether two results are of the same training.
+/// Whether two results belong to the same training.
 fn is_same(a: &PhaseResult, b: &PhaseResult) -> bool {
     (a.steps, a.tokens, a.layers, a.val_loss.to_bits())
         == (b.steps, b.tokens, b.layers, b.val_loss.to_bits())

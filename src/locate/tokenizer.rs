@@ -1,4 +1,4 @@
-//! The tokenizer that comes with a model.
+//! Opens the tokenizer of a model.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
 /// The key of a complete `tokenizer.json`, from GGUF's specification.
 pub const HUGGING_FACE: &str = "tokenizer.huggingface.json";
 
-/// A GGUF file's vocabulary, `tokenizer.ggml.*`, and `tokenizer.huggingface.json`.
+/// Reads a GGUF file's vocabulary, `tokenizer.ggml.*`, and `tokenizer.huggingface.json`.
 ///
 /// # Errors
 /// When a key is missing or of another type.
@@ -40,7 +40,7 @@ pub fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
     const PREFIX: &str = "tokenizer.ggml.";
     let key = |name: &str| format!("{PREFIX}{name}");
     let id = |name: &str| m.optional(&key(name), Metadata::u32);
-    // They only end generated text, so errors in them are ignored.
+    // These tokens only end generated text, so errors in them are ignored.
     let ends = ["eot_token_id", "eom_token_id"].map(|name| id(name).ok().flatten());
     let hugging_face = m.optional(HUGGING_FACE, Metadata::str)?;
     let flag = |name: &str| m.optional(&key(name), Metadata::bool);

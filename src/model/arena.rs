@@ -30,7 +30,7 @@ pub enum Init {
 }
 
 impl Param {
-    /// A parameter outside the blocks, or of block `layer`.
+    /// Makes a parameter outside the blocks, or of block `layer`.
     pub(super) fn new(
         stem: &'static str,
         shape: &[usize],
@@ -52,7 +52,7 @@ impl Param {
         }
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -62,13 +62,13 @@ impl Param {
         self.len() == 0
     }
 
-    /// Weight decay falls on tensors with two or more dimensions (nanoGPT's rule).
+    /// Whether weight decay applies: to tensors with two or more dimensions (nanoGPT's rule).
     pub fn decays(&self) -> bool {
         self.shape.len() >= 2
     }
 }
 
-/// A flat tensor, f32 but for rounded copies, with a view for each parameter.
+/// A flat tensor with a view for each parameter; f32, except in rounded copies.
 #[derive(Debug, Clone)]
 pub struct Arena {
     pub flat: Tensor,
@@ -76,17 +76,17 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena of zeros for `params`, in their order and without gaps.
+    /// Makes an arena of zeros for `params`, in their order and without gaps.
     pub fn zeros(params: &[Param], device: &Device) -> Result<Self> {
         Self::over(params, ops::zeros(total(params), device)?)
     }
 
-    /// As [`Self::zeros`], in bf16.
+    /// Makes an arena like [`Self::zeros`] in bf16.
     pub fn rounded(params: &[Param], device: &Device) -> Result<Self> {
         Self::over(params, ops::zeros_of(total(params), DType::BF16, device)?)
     }
 
-    /// An arena without tensors.
+    /// Makes an arena without tensors.
     pub fn empty(device: &Device) -> Result<Self> {
         Self::over(&[], ops::zeros(1, device)?)
     }

@@ -1,13 +1,13 @@
-//! The shape of a decoder: which of a small set of parts it is made of, and how large they are.
+//! The shape of a decoder: its parts, chosen from a small set, and their sizes.
 
 use serde::{Deserialize, Serialize};
 
 pub use super::rope::{Rope, RopeScaling};
 
-/// A decoder-only transformer. Everything that sets one family apart from another is a value here.
+/// A decoder-only transformer. All differences between families are values here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecoderConfig {
-    /// The family whose tensor names and weight layout the files have.
+    /// The family, which determines tensor names and weight layout of the files.
     pub family: Family,
     pub n_layer: usize,
     /// Query heads.
@@ -29,9 +29,9 @@ pub struct DecoderConfig {
     pub positions: Positions,
     pub mlp: Mlp,
     pub biases: Biases,
-    /// The head is the token embedding.
+    /// Whether the head is the token embedding.
     pub tied_head: bool,
-    /// Factor on each layer's attention scores besides `1/sqrt(head size)`; a layer keeps its own when it moves.
+    /// Factor on each layer's attention scores, in addition to `1/sqrt(head size)`. A layer keeps its factor when it is moved.
     pub attention_scales: Vec<f32>,
 }
 
@@ -44,7 +44,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The name in configs.
+    /// Returns the family's name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gpt2 => "gpt2",
@@ -72,13 +72,13 @@ pub enum Positions {
 pub enum Mlp {
     /// GELU with the tanh approximation (`gelu_new`).
     Gelu,
-    /// GELU itself, with the error function.
+    /// Exact GELU, with the error function.
     GeluErf,
     /// `silu(gate) * up`.
     SwiGlu,
 }
 
-/// Which layers add a bias.
+/// The linear layers that have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Biases {
     pub norms: bool,
@@ -88,7 +88,7 @@ pub struct Biases {
 }
 
 impl Biases {
-    /// Everywhere or nowhere.
+    /// Returns biases in all layers or in none.
     pub fn all(on: bool) -> Self {
         Self {
             norms: on,
@@ -150,7 +150,7 @@ impl DecoderConfig {
         }
     }
 
-    /// The same shape with other layers, whose attention scales are `scales`.
+    /// Returns the shape with other layers, whose attention scales are `scales`.
     pub fn with_layers(&self, scales: Vec<f32>) -> Self {
         Self {
             n_layer: scales.len(),
@@ -159,22 +159,22 @@ impl DecoderConfig {
         }
     }
 
-    /// Whether models of both shapes have the same tensors: everything but the attention scales is equal.
+    /// Whether models of both shapes have the same tensors: the shapes are equal except for the attention scales.
     pub fn has_arenas_of(&self, other: &Self) -> bool {
         self.n_layer == other.n_layer && *self == other.with_layers(self.attention_scales.clone())
     }
 
-    /// Width of a row of queries, keys and values: `(n_head + 2 n_kv_head) head_size`.
+    /// Returns the width of a row of queries, keys and values: `(n_head + 2 n_kv_head) head_size`.
     pub fn qkv_width(&self) -> usize {
         (self.n_head + 2 * self.n_kv_head) * self.head_size
     }
 
-    /// Width of the heads' outputs side by side; not always `n_embd`.
+    /// Returns the width of all heads' outputs, which need not be `n_embd`.
     pub fn attention_width(&self) -> usize {
         self.n_head * self.head_size
     }
 
-    /// Width of the MLP's first product: gate and up side by side in a gated one.
+    /// Returns the width of the MLP's first product, which in a gated MLP contains gate and up.
     pub fn fc_width(&self) -> usize {
         match self.mlp {
             Mlp::SwiGlu => 2 * self.n_inner,
@@ -182,7 +182,7 @@ impl DecoderConfig {
         }
     }
 
-    /// Floating-point operations of one training step per token: 6 per parameter in a matrix product (a tied head once,
+    /// Returns the floating-point operations of one training step per token: 6 per parameter in a matrix product (a tied head once,
     /// the embeddings' look-ups not at all) and 12 L H D T of attention (PaLM's count, arXiv 2204.02311 appendix B).
     pub fn flops_per_token(&self, context: usize) -> f64 {
         let c = self.n_embd as f64;

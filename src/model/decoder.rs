@@ -1,6 +1,6 @@
 //! A decoder-only transformer: pre-norm blocks of attention and MLP on a residual stream.
 //!
-//! Forward and backward read from top to bottom; every op writes a preallocated buffer of the [`Workspace`].
+//! The forward and backward passes read from top to bottom; every op writes to a preallocated buffer of the [`Workspace`].
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::SeedableRng;
@@ -25,7 +25,7 @@ pub struct Decoder {
     pub config: DecoderConfig,
     pub params: Vec<Param>,
     pub weights: WeightArena,
-    /// Zeros until a backward pass; without tensors in a model that is not trained.
+    /// Gradients: zeros until a backward pass. Empty in a model that is not trained.
     pub grads: Arena,
     pub(super) w: Parts,
     /// The weights in bf16, on a GPU.
@@ -41,8 +41,8 @@ impl Decoder {
         Ok(model)
     }
 
-    /// Makes a model of zeros without memory for gradients, stored as `format` says (which need not be the device's own
-    /// format): it can be evaluated and copied from.
+    /// Makes a model of zeros without memory for gradients, which can be evaluated and copied from. It is stored in `format`, which
+    /// need not be the device's own format.
     ///
     /// # Errors
     /// When the device has no attention for heads of this size, or no memory for the weights.
@@ -87,20 +87,20 @@ impl Decoder {
         }
     }
 
-    /// A fresh model, initialised as GPT-2 was: N(0, 0.02), projections onto the residual stream smaller by
-    /// `sqrt(2 n_layer)`, norms one, biases zero. Each tensor's numbers depend on the seed and its name alone.
+    /// Makes a model with random weights, initialised as GPT-2 was: N(0, 0.02), projections onto the residual stream smaller by
+    /// `sqrt(2 n_layer)`, norms one, biases zero. Each tensor's values depend only on the seed and its name.
     pub fn random(config: DecoderConfig, seed: u64, device: &Device) -> Result<Self> {
         let model = Self::zeros(config, device)?;
         model.randomise_all(seed)?;
         Ok(model)
     }
 
-    /// Gives every parameter a fresh start.
+    /// Initialises every parameter at random.
     pub fn randomise_all(&self, seed: u64) -> Result<()> {
         (0..self.params.len()).try_for_each(|i| self.randomise(i, seed))
     }
 
-    /// Gives parameter `index` a fresh start.
+    /// Initialises parameter `index` at random.
     pub fn randomise(&self, index: usize, seed: u64) -> Result<()> {
         let p = &self.params[index];
         let depth = match p.init {
@@ -118,8 +118,8 @@ impl Decoder {
         self.weights.write(index, &values)
     }
 
-    /// Returns the weights as products in `compute` read them: on a GPU with bf16, the rounded copy, brought up to
-    /// date.
+    /// Returns the weights in the form that products in `compute` read: on a GPU with bf16, the rounded copy, after it was brought
+    /// up to date.
     pub(super) fn operands(&self, compute: Precision) -> Result<&Parts> {
         match &self.rounded {
             Some(rounded) if compute == Precision::Bf16 => {
@@ -135,7 +135,7 @@ impl Decoder {
         self.forward_over(ws, self.config.vocab)
     }
 
-    /// As [`Self::forward`], with a softmax over the first `vocab` rows of the head alone.
+    /// Computes losses as [`Self::forward`] does, with a softmax over only the first `vocab` rows of the head.
     ///
     /// # Errors
     /// When the head has fewer rows, or a target is not among them.
@@ -160,7 +160,7 @@ impl Decoder {
         Some(self.g.as_ref()?.blocks[layer].qkv.weight.clone())
     }
 
-    /// Logits `[B T, V]` of the windows in `ws`.
+    /// Returns the logits `[B T, V]` of the windows in `ws`.
     pub fn logits(&self, ws: &Workspace) -> Result<Tensor> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         let rows = ws.batch * ws.time;
@@ -174,15 +174,14 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// One forward and backward pass: losses as in [`Self::forward`], and the gradient of `scale · Σ losses` is added
-    /// to `self.grads`.
+    /// Runs a forward and a backward pass: computes losses as [`Self::forward`] does, and adds the gradient of `scale · Σ losses` to
+    /// `self.grads`.
     pub fn forward_backward(&self, ws: &Workspace, scale: f32) -> Result<()> {
         self.forward_backward_with(ws, Accumulation::Add, |head| head.cross_entropy(scale))
     }
 
-    /// As [`Self::forward_backward`], with the loss that `objective` computes between the two passes: it writes
-    /// `ws.losses` and the head's gradients. `how` determines whether the gradients
-    /// replace those in `self.grads` or are added.
+    /// Runs [`Self::forward_backward`] with the loss that `objective` computes between the two passes: it writes `ws.losses` and the
+    /// head's gradients. `how` determines whether the gradients replace those in `self.grads` or are added to them.
     ///
     /// # Errors
     /// When the model or the workspace has no memory for gradients, or an operation fails.
@@ -195,12 +194,12 @@ impl Decoder {
         self.forward_backward_watched(ws, how, objective, &mut |_| Ok(()))
     }
 
-    /// As [`Self::forward_backward_with`]; `finished` is called each time that gradients are queued that no later operation of the
-    /// pass changes: those from this element of the flat arena on, to its end, which becomes smaller from call to call, and 0
-    /// at last. Embeddings, a tied head with them, are finished last.
+    /// Runs [`Self::forward_backward_with`], and calls `finished` each time that more gradients are final. Its argument is an element
+    /// of the flat arena: all gradients from there to the end are queued, and no later operation of the pass changes them. The
+    /// element decreases from call to call, to 0. Embeddings, and a head that is tied to them, are finished last.
     ///
-    /// A [recording](Self::forward_backward_recorded) calls back while it is made and not when it is replayed: a pass that is
-    /// watched cannot be recorded.
+    /// A [recording](Self::forward_backward_recorded) would call back only while it is made, not when it is replayed, so a watched
+    /// pass cannot be recorded.
     ///
     /// # Errors
     /// As [`Self::forward_backward_with`], and when `finished` fails.
@@ -226,7 +225,7 @@ impl Decoder {
         self.norm_backward(how, (w, g), back, &back.d_norm, last, &ws.stats_final)?;
         finished(self.finished_from(self.config.n_layer))?;
         for layer in (0..self.config.n_layer).rev() {
-            // The last layer's activations are still there.
+            // The buffers still hold the last layer's activations.
             if ws.mode == Mode::Recompute && layer + 1 < self.config.n_layer {
                 self.activations(layer, ws.x(layer), ws.layer(layer), ws)?;
             }
@@ -238,7 +237,7 @@ impl Decoder {
         finished(0)
     }
 
-    /// The element of the arena from which on all gradients are finished after the backward pass of block `layer`.
+    /// Returns the element of the arena from which on all gradients are final after the backward pass of block `layer`.
     fn finished_from(&self, layer: usize) -> usize {
         let is_finished = |p: &&Param| match p.layer {
             Some(own) => own >= layer,
@@ -249,8 +248,8 @@ impl Decoder {
         all - finished.map(Param::len).sum::<usize>()
     }
 
-    /// As [`Self::forward_backward_with`], through a recording, which must be of this model, this workspace and this `how`, and of
-    /// an objective that does not change.
+    /// Runs [`Self::forward_backward_with`] through a recording. All passes of a recording must have the same model, workspace,
+    /// `how` and objective.
     ///
     /// # Errors
     /// As [`Self::forward_backward_with`], and when the pass cannot be recorded.
@@ -261,14 +260,14 @@ impl Decoder {
         how: Accumulation,
         objective: impl Fn(Head<'_>) -> Result<()>,
     ) -> Result<()> {
-        // Brings the copy in bf16 up to date, which is needed after some steps alone: it must not be recorded.
+        // Brings the bf16 copy up to date before recording: only some passes need this, so it must not be recorded.
         self.operands(ws.compute)?;
         let pass = || self.forward_backward_with(ws, how, &objective);
         recording.queue(self.weights.device(), pass)
     }
 
-    /// Zeros the gradients of embeddings that are to be replaced: most rows of a table get none. A tied table has the head's
-    /// gradient already.
+    /// Zeros the gradients of embeddings that will be replaced, since most rows of a table get no gradient. A tied table already
+    /// holds the head's gradient and is left alone.
     fn prepare_embeddings(&self, grads: &Parts, how: Accumulation) -> Result<()> {
         if how == Accumulation::Add {
             return Ok(());
@@ -279,7 +278,7 @@ impl Decoder {
         grads.wpe.as_ref().map_or(Ok(()), ops::zero)
     }
 
-    /// Embedding, blocks, final norm: `ws.x_final`.
+    /// Computes embedding, blocks and final norm into `ws.x_final`.
     pub(super) fn trunk(
         &self,
         ws: &Workspace,
@@ -294,7 +293,7 @@ impl Decoder {
         self.norm(&self.w.norm_final, &ws.x_final, &ws.stats_final, last)
     }
 
-    /// `out = x + attention(norm_1(x)); out += mlp(norm_2(out))`.
+    /// Computes a block: `out = x + attention(norm_1(x)); out += mlp(norm_2(out))`.
     pub(super) fn block(
         &self,
         layer: usize,
@@ -309,7 +308,7 @@ impl Decoder {
         linear(ws.compute, (w, p), out, &b.act, Some(&b.x_mid))
     }
 
-    /// Everything in a block except its output.
+    /// Computes all activations of a block except its output.
     fn activations(
         &self,
         layer: usize,
@@ -466,7 +465,7 @@ impl Decoder {
     }
 }
 
-/// `w` is the layer, `p` the same layer as products read it.
+/// Computes a linear layer. `w` is the layer in f32, `p` the same layer in the type that products read.
 pub(super) fn linear(
     compute: Precision,
     (w, p): (&Linear, &Linear),
@@ -478,7 +477,7 @@ pub(super) fn linear(
     ops::linear(compute, out, x, &p.weight, w.layout, bias, residual)
 }
 
-/// The bias of the output's type.
+/// Returns the bias in the output's type.
 fn bias<'a>(w: &'a Linear, p: &'a Linear, out: &Tensor) -> Option<&'a Tensor> {
     match out.dtype() {
         DType::F32 => w.bias.as_ref(),
@@ -486,7 +485,7 @@ fn bias<'a>(w: &'a Linear, p: &'a Linear, out: &Tensor) -> Option<&'a Tensor> {
     }
 }
 
-/// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
+/// Computes a layer's weight gradients from its input `x` and `dy`, and overwrites `dx`.
 fn linear_backward(
     compute: Precision,
     how: Accumulation,

@@ -110,7 +110,7 @@ fn save_config(
 /// A tensor by name: shape and values.
 pub type Named<'v> = (String, &'v [usize], &'v [f32]);
 
-/// The values of an arena under their parameters' names, with a prefix.
+/// Returns the values of an arena under their parameters' names, with a prefix.
 pub fn named<'v>(
     prefix: &'v str,
     params: &'v [Param],
@@ -139,8 +139,8 @@ pub fn save_tensors<'v>(
     })
 }
 
-/// As [`save_tensors`], of tensors whose values need not be in memory together: `give` is called once for each of them with its
-/// place in the list, and hands over its values, in one or more pieces.
+/// Writes a file as [`save_tensors`] does, of tensors that need not be in memory together: `give` is called once for each tensor
+/// with its index in the list, and provides its values in one or more pieces.
 ///
 /// # Errors
 /// When writing fails, or `give` does.
@@ -169,7 +169,7 @@ fn spec(name: String, shape: &[usize]) -> Spec {
     }
 }
 
-/// Has a new file written and flushes it to disk.
+/// Creates a file, has it written, and flushes it to disk.
 fn into_file<E: From<ModelError>>(
     dir: &Dir,
     name: &str,
@@ -185,7 +185,7 @@ fn into_file<E: From<ModelError>>(
     Ok(file.sync_all().map_err(io)?)
 }
 
-/// Writes a new file and waits until the disk has it.
+/// Writes a new file and waits until it is on the disk.
 pub fn write_synced(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
     let io = |source| ModelError::Io {
         path: dir.path_of(name),

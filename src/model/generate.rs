@@ -1,4 +1,4 @@
-//! Text from a model, token by token, with a cache of keys and values.
+//! Generates text from a model, token by token, with a cache of keys and values.
 
 use candle_core::{Device, Result, Tensor, bail};
 use rand::{Rng, SeedableRng};
@@ -12,14 +12,14 @@ use crate::ops;
 /// Most tokens of a prompt that are read at once.
 const PIECE: usize = 256;
 
-/// Settings for drawing the next token.
+/// Settings for sampling the next token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the likeliest token.
     pub temperature: f64,
-    /// Only this many of the likeliest; 0: all.
+    /// Number of likeliest tokens to choose from; 0: all.
     pub top_k: usize,
-    /// Only the likeliest that together reach this probability (nucleus sampling, arXiv 1904.09751); 1: all.
+    /// Choose from the likeliest tokens that together reach this probability (nucleus sampling, arXiv 1904.09751); 1: all.
     pub top_p: f64,
     pub seed: u64,
 }
@@ -90,7 +90,7 @@ impl<'m> Generator<'m> {
         })
     }
 
-    /// Tokens that still fit.
+    /// Returns the number of tokens that still fit.
     pub fn left(&self) -> usize {
         self.room - self.past
     }
@@ -122,7 +122,7 @@ impl<'m> Generator<'m> {
         Ok(logits)
     }
 
-    /// Draws a token.
+    /// Samples a token.
     pub fn draw(&mut self, logits: &[f32]) -> u32 {
         draw(logits, self.sampling, &mut self.rng)
     }
@@ -180,7 +180,7 @@ impl<'m> Generator<'m> {
     }
 }
 
-/// Draws from logits; ties go to the lower id.
+/// Samples from logits; ties go to the lower id.
 fn draw(logits: &[f32], s: Sampling, rng: &mut impl Rng) -> u32 {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     let logit = |id: u32| logits[id as usize];
@@ -245,7 +245,7 @@ mod tests {
             let whole = ops::read(&model.logits(&ws).unwrap()).unwrap();
             let mut text = Generator::new(&model, 270, GREEDY, &Device::Cpu).unwrap();
             let mut read = 0;
-            // A long prompt in pieces, single tokens, a short piece.
+            // Reads a long prompt in pieces, single tokens, and a short piece.
             for n in [260, 1, 1, 8] {
                 let logits = text.read(&ids[read..read + n]).unwrap();
                 read += n;

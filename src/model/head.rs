@@ -9,7 +9,7 @@ use crate::ops::{self, Accumulation};
 pub struct Head<'a> {
     /// Holds `x_final` (B T, C), the targets and the losses, both (B T).
     pub(super) ws: &'a Workspace,
-    /// The head's weight (V, C), as products take it.
+    /// The head's weight (V, C), in the type that products read.
     pub(super) weight: &'a Tensor,
     /// Gradient of `x_final` (B T, C): overwritten.
     pub(super) d_x: &'a Tensor,

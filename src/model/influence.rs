@@ -6,8 +6,8 @@ use super::decoder::Decoder;
 use super::family;
 use crate::ops;
 
-/// The sum over rows of width `c` of the cosine similarity of `before` and `after`. A block's influence is 1 - its mean over tokens, of
-/// the block's input and output (Men et al., "ShortGPT", arXiv 2403.03853).
+/// Returns the sum over rows of width `c` of the cosine similarity of `before` and `after`. A block's influence is 1 minus its mean
+/// over tokens, for the block's input and output (Men et al., "ShortGPT", arXiv 2403.03853).
 pub fn similarity(before: &[f32], after: &[f32], c: usize) -> f64 {
     let rows = before.chunks_exact(c).zip(after.chunks_exact(c));
     rows.map(|(a, b)| cosine(a, b)).sum()
@@ -24,7 +24,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 impl Decoder {
-    /// Norms of the latest gradients of each layer's W_Q and W_K, without biases. Both vanish where attention has collapsed
+    /// Returns the norms of the latest gradients of each layer's W_Q and W_K, without biases. Both vanish where attention has collapsed
     /// (Inheritune, arXiv 2404.08634, appendix H). Empty for a model without gradients.
     pub fn query_key_gradients(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let config = &self.config;

@@ -1,4 +1,4 @@
-//! The hidden matrices, which map hidden states to hidden states: those that an optimizer for matrices may update.
+//! Finds the hidden matrices, which map hidden states to hidden states, and which an optimizer for matrices may update.
 
 use super::arena::Param;
 use super::config::DecoderConfig;
@@ -11,7 +11,7 @@ use crate::ops::{Block, Layout};
 pub struct HiddenMatrix {
     /// Its place in the tensor.
     pub block: Block,
-    /// Its inputs and outputs, whichever layout the tensor has.
+    /// Its inputs and outputs, for either layout of the tensor.
     pub inputs: usize,
     pub outputs: usize,
 }

@@ -1,5 +1,4 @@
-//! The memory of a model and its passes, computed from shapes: the same sums that [`super::Workspace`] and the arenas
-//! allocate.
+//! Computes the memory of a model and its passes from shapes: the same bytes that [`super::Workspace`] and the arenas allocate.
 
 use super::config::{DecoderConfig, Positions};
 use super::workspace::{Format, Mode};
@@ -9,15 +8,15 @@ const WHOLE: u64 = 4;
 /// Bytes of a bf16.
 const HALF: u64 = 2;
 
-/// Bytes of a model's weights and, for training, of their gradients and AdamW's two moments. On a GPU the weights have a
-/// copy in bf16.
+/// Returns the bytes of a model's weights and, for training, of their gradients and AdamW's two moments. On a GPU the weights have
+/// a bf16 copy.
 pub fn arena_bytes(config: &DecoderConfig, trained: bool, format: Format) -> u64 {
     let copies = if trained { 4 } else { 1 };
     let rounded = if format.gpu { HALF } else { 0 };
     (WHOLE * copies + rounded) * config.parameters()
 }
 
-/// Bytes of a [`super::Workspace`] for `batch` windows of `time` tokens, with memory for forward passes of up to `rows`
+/// Returns the bytes of a [`super::Workspace`] for `batch` windows of `time` tokens, with memory for forward passes of up to `rows`
 /// rows (B T).
 pub fn workspace_bytes(
     config: &DecoderConfig,
@@ -61,7 +60,8 @@ pub fn workspace_bytes(
     bytes
 }
 
-/// Bytes a pass needs: parameters, activations, the head's scratch, and for training gradients of both and two moments.
+/// Returns the bytes of a pass: parameters, activations, the head's scratch memory, and for training gradients of both and two
+/// moments.
 pub fn memory_bytes(
     config: &DecoderConfig,
     batch: usize,

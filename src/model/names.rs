@@ -11,15 +11,15 @@ use crate::text;
 /// (`model`, `transformer`), data-parallel ones (`module`), compiled ones (`_orig_mod`) and PEFT's
 /// (`base_model.model`).
 const PREFIXES: [&str; 5] = ["_orig_mod", "module", "base_model", "model", "transformer"];
-/// Compiled layers also have this within their names.
+/// Compiled layers also have this part within their names.
 const COMPILED: &str = "_orig_mod";
 const HEAD: &str = "lm_head.weight";
 
-/// The tensors of a file by their names without [`PREFIXES`].
+/// The tensors of a file, by their names without [`PREFIXES`].
 pub(super) struct Names<'s> {
     source: &'s Source,
     listed: HashMap<String, Vec<&'s str>>,
-    /// Those that an index of shards leaves out.
+    /// Tensors that an index of shards leaves out.
     unlisted: HashMap<String, Vec<&'s str>>,
 }
 

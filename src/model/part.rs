@@ -1,4 +1,4 @@
-//! The parts of a model that inheriting chooses from.
+//! The parts of a model that can be inherited.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ impl Part {
         Self::Head,
     ];
 
-    /// The name in configs.
+    /// Returns the part's name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Attention => "attention",

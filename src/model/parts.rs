@@ -29,7 +29,7 @@ pub(super) struct Block {
     pub qkv: Linear,
     pub attention_out: Linear,
     pub norm_2: Norm,
-    /// Gate and up side by side in a gated MLP.
+    /// The first matrix of the MLP, which in a gated MLP contains gate and up.
     pub fc: Linear,
     pub fc_out: Linear,
 }
@@ -92,7 +92,7 @@ impl Parts {
     }
 }
 
-/// A tensor of ones, without a kernel of candle's: those are compiled for one kind of GPU.
+/// Makes a tensor of ones without a kernel of candle, since candle's kernels are compiled for a single kind of GPU.
 fn ones(n: usize, device: &Device) -> Result<Tensor> {
     let all = ops::zeros(n, device)?;
     ops::write(&all, &vec![1.0f32; n])?;
@@ -105,7 +105,7 @@ struct Next<'a> {
     params: &'a [Param],
     arena: &'a Arena,
     at: usize,
-    /// Stands for the weight of norms that have none. As a gradient it is written but never read.
+    /// Takes the place of the weight of norms without one. As a gradient it is written but never read.
     without_weight: Option<Tensor>,
 }
 

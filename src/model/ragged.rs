@@ -1,5 +1,5 @@
-//! Forward passes over texts of many lengths, packed row after row without padding, with beginnings that several texts
-//! share computed once.
+//! Forward passes over the rows of texts of different lengths, packed without padding. A beginning that several texts share is
+//! computed once.
 
 use candle_core::{Device, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::decoder::Decoder;
 use super::workspace::{Format, Mode, Ragged, Workspace};
 use crate::ops::{self, Precision, Stretch};
 
-/// Logits that are looked at at once for the likeliest token.
+/// Most logits that are read at once to find the likeliest token.
 const LOGITS: usize = 4 << 20;
 
 /// Memory for ragged passes of up to a number of rows.
@@ -24,7 +24,7 @@ pub struct RaggedSpace {
     device: Device,
 }
 
-/// A token that a pass is asked for: after which row, and which one.
+/// A token whose probability is requested: the row that it follows, and its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub row: u32,
@@ -36,7 +36,7 @@ impl RaggedSpace {
     /// rows of the vocabulary.
     ///
     /// # Errors
-    /// When the memory is not there, or the model has fewer rows.
+    /// When memory is refused, or the model has fewer rows.
     pub fn new(
         config: &DecoderConfig,
         rows: usize,
@@ -63,13 +63,13 @@ impl RaggedSpace {
         })
     }
 
-    /// Number of rows that a pass may have.
+    /// Returns the largest number of rows of a pass.
     pub fn rows(&self) -> usize {
         self.room.rows()
     }
 
-    /// Returns log p of every token asked for, in nats, after a pass over `tokens` (M of them). `stretches` cover all
-    /// rows in order; one that continues another continues its positions.
+    /// Returns log p of every requested token, in nats, after a pass over `tokens` (M of them). `stretches` cover all rows in
+    /// order; a stretch that continues another one continues its positions.
     ///
     /// # Errors
     /// When the rows do not fit the memory, a text the model's context, or an id the vocabulary.
@@ -87,7 +87,7 @@ impl RaggedSpace {
         ops::head_log_likelihoods(self.compute, chunk, &x, &head, &targets)
     }
 
-    /// As [`Self::log_likelihoods`]; also whether each token asked for is the likeliest one after its row.
+    /// Returns [`Self::log_likelihoods`] and, for each requested token, whether it is the likeliest one after its row.
     ///
     /// # Errors
     /// As [`Self::log_likelihoods`].
@@ -114,7 +114,7 @@ impl RaggedSpace {
         Ok(log_likelihoods.into_iter().zip(same).collect())
     }
 
-    /// Runs the blocks; returns the rows that tokens are asked for after, and the head.
+    /// Runs the blocks. Returns the final rows that the requested tokens follow, and the head's weight.
     fn final_rows(
         &self,
         model: &Decoder,
@@ -132,7 +132,7 @@ impl RaggedSpace {
         self.gathered(model, asked)
     }
 
-    /// The rows of the latest pass that tokens are asked for after, `[R, C]`, and the head's weight.
+    /// Returns the rows of the latest pass that the requested tokens follow, `[R, C]`, and the head's weight.
     fn gathered(&self, model: &Decoder, asked: &[Asked]) -> Result<(Tensor, Tensor)> {
         let rows: Vec<u32> = asked.iter().map(|a| a.row).collect();
         let x = self.room.room_final(model.config.n_embd)?;
@@ -142,7 +142,7 @@ impl RaggedSpace {
         Ok((out, head.narrow(0, 0, self.vocab)?))
     }
 
-    /// A workspace of `m` rows in this memory.
+    /// Returns a workspace of `m` rows in this memory.
     fn view(&self, config: &DecoderConfig, m: usize, stretches: &[Stretch]) -> Result<Workspace> {
         let covered: usize = stretches.iter().map(|s| s.len).sum();
         if m == 0 || covered != m {
@@ -181,7 +181,7 @@ impl RaggedSpace {
     }
 }
 
-/// Index of the largest value, the first of several.
+/// Returns the index of the largest value, the first one of equals.
 fn first_maximum(row: &[f32]) -> u32 {
     let mut best = 0;
     for (i, value) in row.iter().enumerate() {

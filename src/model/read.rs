@@ -1,4 +1,4 @@
-//! Reads models of others, and this program's own: a Hugging Face directory or a GGUF file.
+//! Reads models, other programs' and this one's, from a Hugging Face directory or a GGUF file.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct Files {
     pub positions: Option<usize>,
     pub source: Source,
     params: Vec<Param>,
-    /// The file's name of each parameter, and its conversion.
+    /// The name in the file of each parameter's tensor, and its conversion.
     places: Vec<(String, Turn)>,
 }
 
@@ -36,7 +36,7 @@ impl Files {
     ///
     /// # Errors
     /// When a file is missing or damaged, the architecture is not supported, or tensors are missing, unknown or of
-    /// other shapes than the config says. Nothing large is allocated before that is known.
+    /// other shapes than in the config. Nothing large is allocated before that is known.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let source = Source::open(path)?;
         let Some(metadata) = source.gguf() else {
@@ -90,7 +90,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Returns the file's name of the tensor for each parameter, where it exists.
+    /// Returns each parameter that the file has, with the name of its tensor.
     pub fn tensor_names(&self) -> impl Iterator<Item = (&Param, &str)> {
         let all = self.params.iter().zip(&self.places);
         let there = all.filter(|(_, (_, turn))| *turn != Turn::Absent);
@@ -195,7 +195,7 @@ impl Files {
         info.map_or(DType::F32, |info| info.dtype)
     }
 
-    /// The parameters, in the order of [`DecoderConfig::params`].
+    /// Returns the parameters, in the order of [`DecoderConfig::params`].
     pub fn params(&self) -> &[Param] {
         &self.params
     }
@@ -352,12 +352,12 @@ fn index_of(params: &[Param], stem: &str, layer: Option<usize>) -> Result<usize,
 /// Reads a complete model: [`Files::open`] and [`Files::load`].
 ///
 /// # Errors
-/// As theirs.
+/// When one of them fails.
 pub fn load(path: &Path, device: &Device) -> Result<Decoder, ModelError> {
     Files::open(path)?.load(device)
 }
 
-/// The file's name of each parameter, and its conversion.
+/// Returns the name in the file of each parameter's tensor, and its conversion.
 fn places(
     config: &DecoderConfig,
     source: &Source,
@@ -385,7 +385,7 @@ fn gguf_place(
     (name, if absent { Turn::Absent } else { turn })
 }
 
-/// Tensors that are not parameters: causal masks and tables of angles, which some files contain.
+/// Whether a tensor is not a parameter but a causal mask or a table of angles, which some files contain.
 fn is_buffer(name: &str) -> bool {
     [
         ".attn.bias",
@@ -405,7 +405,7 @@ fn format(path: &Path, what: String) -> ModelError {
 }
 
 fn read_config(dir: &Path) -> Result<(DecoderConfig, Option<usize>), ModelError> {
-    // Also next to a single safetensors file.
+    // The config may also stand next to a single safetensors file.
     let dir = match dir.is_dir() {
         true => dir,
         false => dir.parent().unwrap_or(dir),
@@ -418,7 +418,7 @@ fn read_config(dir: &Path) -> Result<(DecoderConfig, Option<usize>), ModelError>
     parse_config(&path, text.as_bytes())
 }
 
-/// The shape, and the positions that the config has beyond the context.
+/// Parses the shape, and the positions that the config has beyond the context.
 fn parse_config(path: &Path, bytes: &[u8]) -> Result<(DecoderConfig, Option<usize>), ModelError> {
     let json = text::python_json(bytes).map_err(|e| format(path, e.to_string()))?;
     let config = family::from_json(&json).map_err(|e| format(path, e.to_string()))?;

@@ -12,7 +12,7 @@ pub struct Rope {
     pub scaling: RopeScaling,
 }
 
-/// How angles are changed for contexts beyond those of pre-training.
+/// The change of angles for contexts longer than those of pre-training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RopeScaling {
     None,
@@ -31,7 +31,7 @@ pub enum RopeScaling {
 }
 
 impl Rope {
-    /// Angle per position of each channel pair, `head_size / 2` of them, in f32 as Hugging Face's models compute it.
+    /// Returns the angle per position of each of the `head_size / 2` channel pairs, in f32 as Hugging Face's models compute it.
     pub fn frequencies(&self, head_size: usize) -> Vec<f32> {
         let plain = (0..head_size / 2).map(|i| {
             let exponent = (2 * i) as f32 / head_size as f32;
@@ -64,7 +64,7 @@ impl Rope {
         }
     }
 
-    /// The divisors of the frequencies, `head_size / 2` numbers.
+    /// Returns the divisors of the frequencies, `head_size / 2` numbers.
     pub fn divisors(&self, head_size: usize) -> Vec<f32> {
         let plain = Self {
             theta: self.theta,
@@ -75,7 +75,7 @@ impl Rope {
         plain.zip(scaled).map(|(f, scaled)| f / scaled).collect()
     }
 
-    /// `[time, head_size]`: for each position the cosines of its angles, then the sines.
+    /// Returns `[time, head_size]`: for each position the cosines of its angles, then the sines.
     pub fn table(&self, head_size: usize, time: usize) -> Vec<f32> {
         let frequencies = self.frequencies(head_size);
         let mut table = Vec::with_capacity(time * head_size);

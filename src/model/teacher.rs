@@ -1,4 +1,4 @@
-//! A frozen model whose probabilities another model is trained on (knowledge distillation).
+//! A frozen model on whose probabilities another model is trained (knowledge distillation).
 
 use candle_core::{Result, Tensor, bail};
 
@@ -10,8 +10,8 @@ use super::weights::WeightArena;
 use super::workspace::{Format, Mode, Workspace, activations};
 use crate::ops::{self, SoftTargets};
 
-/// A model without gradients, and buffers for passes over a student's windows. As for the student, logits exist for a piece of
-/// the rows at a time.
+/// A model without gradients, and buffers to run a student's windows through it. As for the student, logits exist for only a
+/// piece of the rows at a time.
 #[derive(Debug)]
 pub struct Teacher {
     model: Decoder,
@@ -22,12 +22,12 @@ pub struct Teacher {
     of_student: Option<Tensor>,
 }
 
-/// Returns the number of rows of logits that exist at once and their stride, and whether the student needs such a buffer of its
-/// own: with bf16 on the CPU its head works on columns.
+/// Returns the number of rows of logits that exist at once, their stride, and whether the student needs a buffer of its own for
+/// such rows: with bf16 on the CPU its head works on columns instead.
 fn piece(student: Format, rows: usize, vocab: usize) -> ((usize, usize), bool) {
     match student.gpu {
         true => {
-            // The student's memory is counted in f32, and its logits are of its activations' type.
+            // The student's memory is counted in f32, while its logits have the type of its activations.
             let (whole, stride) = student.chunk(rows, vocab);
             let own = whole * size_of::<f32>() / student.activation().size_in_bytes();
             ((own.min(rows), stride), false)
@@ -44,7 +44,7 @@ impl Teacher {
     /// format, and `student` the student's.
     ///
     /// # Errors
-    /// When `time` is longer than its context, or there is not enough memory.
+    /// When `time` is longer than the model's context, or there is not enough memory.
     pub fn new(
         model: Decoder,
         (batch, time): (usize, usize),
@@ -69,7 +69,7 @@ impl Teacher {
         })
     }
 
-    /// Returns the bytes of its buffers, without the weights.
+    /// Returns the bytes of a teacher's buffers, without the weights.
     pub fn buffer_bytes(
         config: &DecoderConfig,
         (batch, time): (usize, usize),
@@ -82,12 +82,12 @@ impl Teacher {
         workspace_bytes(config, (batch, time), Mode::Trunk, format, 0) + logits(format) + own
     }
 
-    /// Returns its weights, which [`Self::new`] was given.
+    /// Returns the weights of the model that [`Self::new`] was given.
     pub fn weights(&self) -> &WeightArena {
         &self.model.weights
     }
 
-    /// Returns its shape.
+    /// Returns the model's shape.
     pub fn config(&self) -> &DecoderConfig {
         &self.model.config
     }
@@ -95,7 +95,7 @@ impl Teacher {
     /// Runs the windows `inputs` (B T token ids) through the model, for the losses that follow.
     ///
     /// # Errors
-    /// When their number is not that of its passes, an id is not in the vocabulary, or an operation fails.
+    /// When there are not B T ids, an id is not in the vocabulary, or an operation fails.
     pub fn read(&self, inputs: &[u32]) -> Result<()> {
         if inputs.len() != self.ws.batch * self.ws.time {
             bail!(

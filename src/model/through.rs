@@ -1,5 +1,5 @@
-//! A forward pass in parts: embedding, chosen layers, head. With it, a model without some of its layers can be measured
-//! without being built.
+//! Forward passes in parts: embedding, chosen layers, head. They measure a model without some of its layers, without building such a
+//! model.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -59,7 +59,7 @@ impl Decoder {
         self.losses(ws, vocab)
     }
 
-    /// As [`Self::losses_from`], from `ws.x_final`.
+    /// Computes [`Self::losses_from`] from `ws.x_final`.
     pub(super) fn losses(&self, ws: &Workspace, vocab: usize) -> Result<()> {
         let head = self.operands(ws.compute)?.head.narrow(0, 0, vocab)?;
         ops::head_cross_entropy(

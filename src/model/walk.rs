@@ -10,10 +10,10 @@ use super::read::Files;
 use super::workspace::{Format, Mode, Workspace};
 use crate::ops;
 
-/// A layer being computed on some of the windows.
+/// The attention of a layer on some of the windows.
 pub struct Seen<'a> {
     pub layer: usize,
-    /// The first of these windows, and how many there are.
+    /// The first of these windows, and their number.
     pub first: usize,
     pub windows: usize,
     /// Whether the layer has no further windows.
@@ -67,8 +67,8 @@ pub fn walk<E: From<ModelError>>(
     Ok(influences)
 }
 
-/// Bytes that [`walk`] needs for `windows` of `time` tokens, `batch` at a time, and a decomposition of the attention: a
-/// computed bound. Resident pages of memory-mapped files are not counted, since the system can reclaim them.
+/// Returns a bound of the bytes that [`walk`] needs for `windows` of `time` tokens, `batch` at a time, and a decomposition of the
+/// attention. Resident pages of memory-mapped files are not counted, since the system can reclaim them.
 pub fn bytes(config: &DecoderConfig, windows: usize, time: usize, batch: usize) -> u64 {
     let mut one = config.with_layers(vec![1.0]);
     one.vocab = 1;
@@ -88,7 +88,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// The embeddings of all windows.
+    /// Reads the embeddings of all windows.
     fn begin(files: &Files, ids: &[u32], time: usize, batch: usize) -> Result<Self, ModelError> {
         let config = &files.config;
         let cpu = candle_core::Device::Cpu;

@@ -1,5 +1,4 @@
-//! A model's weights and, on a GPU, their copy in bf16, which is kept up to date: all writes of weights go through
-//! here.
+//! A model's weights and, on a GPU, their bf16 copy. All writes of weights go through this module, which keeps the copy up to date.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,17 +37,17 @@ impl WeightArena {
         })
     }
 
-    /// The weights as the model reads them.
+    /// Returns the arena of the weights.
     pub(super) fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// The copy in bf16, where there is one. It is up to date after [`Self::refresh`].
+    /// Returns the bf16 copy, if there is one. It is up to date after [`Self::refresh`].
     pub(super) fn rounded(&self) -> Option<&Arena> {
         self.rounded.as_ref().map(|rounded| &rounded.arena)
     }
 
-    /// Makes the copy in bf16 again if weights were written since.
+    /// Updates the bf16 copy if weights were written since.
     pub(super) fn refresh(&self) -> Result<()> {
         let Some(rounded) = &self.rounded else {
             return Ok(());
@@ -71,7 +70,7 @@ impl WeightArena {
         self.arena.flat.device()
     }
 
-    /// Number of elements of all tensors.
+    /// Returns the number of elements of all tensors.
     pub fn elements(&self) -> usize {
         self.arena.flat.elem_count()
     }
@@ -136,7 +135,7 @@ impl WeightArena {
         ops::fill(&self.arena.views[index], f)
     }
 
-    /// Lends all weights to `f`, which overwrites them; their copy in bf16 is made again.
+    /// Lends all weights to `f`, which overwrites them; their bf16 copy is updated later.
     pub fn overwrite<R>(&self, f: impl FnOnce(&Tensor) -> R) -> R {
         self.mark_stale();
         f(&self.arena.flat)
@@ -157,7 +156,7 @@ impl WeightArena {
 pub struct ReadOnly(Tensor);
 
 impl ReadOnly {
-    /// The values of a flat tensor.
+    /// Makes a reader of a flat tensor.
     pub fn of(flat: &Tensor) -> Self {
         Self(flat.clone())
     }
@@ -170,7 +169,7 @@ impl ReadOnly {
         ops::read(&self.0)
     }
 
-    /// Lends the values to `f`: without a copy on the CPU, read out of a GPU.
+    /// Lends the values to `f`. On the CPU they are not copied; from a GPU they are read.
     ///
     /// # Errors
     /// When the device cannot be read.

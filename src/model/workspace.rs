@@ -1,4 +1,4 @@
-//! Every buffer of a forward and backward pass, allocated once.
+//! All buffers of a forward and backward pass, allocated once.
 //!
 //! Training, evaluation and probes never run at the same time, so a forward pass of another batch size borrows the
 //! memory of the training pass ([`Workspace::forward_view`]). The total size is computed in [`super::memory`].
@@ -12,12 +12,12 @@ use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::logits::stride;
 use crate::ops::{self, GpuFeature, Precision, Stretch};
 
-/// Most elements of a chunk of logits in f32: bounds the head's scratch (64 MiB) for any vocabulary. Each chunk costs a
-/// pass over the weights and their gradients.
+/// Most elements of a chunk of logits in f32, which bounds the head's scratch memory (64 MiB) for any vocabulary. Each chunk
+/// costs a pass over the head's weights and their gradients.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
-/// The same on a GPU, whose products need many rows, in f32 (2 GiB) and with bf16 (1 GiB, where training in bf16 has twice the
-/// rows).
+/// The same limit on a GPU, where products need many rows: in f32 (2 GiB), and with bf16 (1 GiB; training in bf16 has twice as
+/// many rows per byte).
 const CHUNK_ELEMENTS_GPU: [usize; 2] = [1 << 29, 1 << 28];
 
 /// The types of a model's tensors. On the CPU everything is f32, and operands of products are rounded as they are read.
@@ -49,7 +49,7 @@ impl Format {
         self.gpu && self.compute == Precision::Bf16
     }
 
-    /// Type of activations and their gradients.
+    /// Returns the type of activations and their gradients.
     pub(super) fn activation(self) -> DType {
         match self.half() {
             true => DType::BF16,
@@ -57,7 +57,7 @@ impl Format {
         }
     }
 
-    /// Type of the residual stream's gradient.
+    /// Returns the type of the residual stream's gradient.
     pub(super) fn stream_gradient(self) -> DType {
         match self.half() && GpuFeature::Bf16Gradients.is_on() {
             true => DType::BF16,
@@ -65,18 +65,18 @@ impl Format {
         }
     }
 
-    /// Whether products need a copy in bf16 of the residual stream's gradient.
+    /// Whether products need a bf16 copy of the residual stream's gradient.
     pub(super) fn rounds_stream_gradient(self) -> bool {
         self.activation() != self.stream_gradient()
     }
 
-    /// Rows of logits in f32 that exist at once, and elements from one to the next.
+    /// Returns the rows of logits in f32 that exist at once, and their stride in elements.
     pub(super) fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
         let (most, stride) = match (self.gpu, self.compute) {
             (true, Precision::F32) => (CHUNK_ELEMENTS_GPU[0], stride(vocab)),
             (true, Precision::Bf16) => (CHUNK_ELEMENTS_GPU[1], stride(vocab)),
             (false, Precision::F32) => (CHUNK_ELEMENTS, vocab),
-            // The head computes blocks of columns in its own scratch.
+            // The head computes blocks of columns in its own scratch memory.
             (false, Precision::Bf16) => (vocab, vocab),
         };
         ((most / stride).clamp(1, m), stride)
@@ -88,17 +88,17 @@ impl Format {
 pub enum Mode {
     /// Keeps every layer's activations for the backward pass.
     Train,
-    /// Keeps every layer's input; the backward pass makes the other activations again (Chen et al., "Training deep nets
+    /// Keeps every layer's input; the backward pass recomputes the other activations (Chen et al., "Training deep nets
     /// with sublinear memory cost", arXiv 1604.06174).
     Recompute,
     /// Layers share one set of buffers.
     Forward,
-    /// As `Forward`, without the head and without memory for logits.
+    /// `Forward` without the head and without memory for logits.
     Trunk,
 }
 
 impl Mode {
-    /// Number of layers whose activations are kept, and of residual streams between them.
+    /// Returns the number of layers whose activations are kept, and of residual streams between them.
     pub(super) fn kept(self, n_layer: usize) -> (usize, usize) {
         match self {
             Self::Train => (n_layer, n_layer + 1),
@@ -114,7 +114,7 @@ impl Mode {
         matches!(self, Self::Train | Self::Recompute)
     }
 
-    /// As [`Format::chunk`]; a single number where no logits are computed.
+    /// Returns [`Format::chunk`], or a single element if no logits are computed.
     pub(super) fn chunk(self, format: Format, rows: usize, vocab: usize) -> (usize, usize) {
         match self {
             Self::Trunk => (1, 1),
@@ -143,26 +143,25 @@ pub struct LayerBuffers {
 pub struct BackwardBuffers {
     /// Gradient on the residual stream, `[M, C]`.
     pub dx: Tensor,
-    /// The same in bf16, where products need it and it is not.
+    /// A bf16 copy of `dx`, if products need bf16 and `dx` is f32.
     pub dx_rounded: Option<Tensor>,
     pub d_norm: Tensor,
-    /// As wide as the heads; the same memory as `d_norm` when that is as wide.
+    /// As wide as all heads; shares the memory of `d_norm` if that has the same width.
     pub d_att: Tensor,
     pub d_qkv: Tensor,
     pub d_fc: Tensor,
-    /// As wide as the MLP's second input; the same memory as `d_fc` in an MLP without a gate.
+    /// As wide as the MLP's second input; shares the memory of `d_fc` in an MLP without a gate.
     pub d_act: Tensor,
 }
 
 impl BackwardBuffers {
-    /// Gradient on the residual stream as products read it.
+    /// Returns the gradient on the residual stream in the type that products read.
     pub fn dy(&self) -> &Tensor {
         self.dx_rounded.as_ref().unwrap_or(&self.dx)
     }
 }
 
-/// Flat buffers that every kind of pass needs, for up to `rows` rows. A pass with fewer rows uses views of their
-/// beginnings.
+/// Flat buffers that every kind of pass needs, for up to `rows` rows. A pass with fewer rows uses views of their beginnings.
 #[derive(Debug)]
 struct Room {
     rows: usize,
@@ -191,7 +190,7 @@ pub struct Workspace {
     pub batch: usize,
     pub time: usize,
     pub mode: Mode,
-    /// What products are computed with.
+    /// Precision of products.
     pub compute: Precision,
     vocab: usize,
     /// Token ids, `u32[B, T]`.
@@ -204,7 +203,7 @@ pub struct Workspace {
     pub(super) chunk: Tensor,
     /// Cosines and sines of rotary positions, `[T, D]`.
     pub(super) rope: Option<Tensor>,
-    /// Texts of many lengths, where the rows are not windows of one length.
+    /// The texts of the rows, if these are not windows of one length.
     pub(super) ragged: Option<Ragged>,
     xs: Vec<Tensor>,
     layers: Vec<LayerBuffers>,
@@ -212,7 +211,7 @@ pub struct Workspace {
     room: Arc<Room>,
 }
 
-/// The beginning of a flat buffer, in a shape.
+/// Returns the beginning of a flat buffer in the given shape.
 fn view(flat: &Tensor, shape: &[usize]) -> Result<Tensor> {
     flat.narrow(0, 0, shape.iter().product())?.reshape(shape)
 }
@@ -251,12 +250,12 @@ impl Room {
             losses: zeros(1)?,
             inputs: ids()?,
             targets: ids()?,
-            // In f32 whatever activations are: evaluations round no logits.
+            // Always f32, because evaluations must not round logits.
             chunk: ops::zeros(chunk * stride, device)?,
         })
     }
 
-    /// The layer's buffers for `batch` windows of `time` tokens.
+    /// Returns a layer's buffers for `batch` windows of `time` tokens.
     fn layer(&self, config: &DecoderConfig, batch: usize, time: usize) -> Result<LayerBuffers> {
         let (m, c, all) = (batch * time, config.n_embd, &self.layer);
         Ok(LayerBuffers {
@@ -274,7 +273,7 @@ impl Room {
     }
 }
 
-/// A tensor of zeros of the type that activations have.
+/// Makes a tensor of zeros in the type of activations.
 pub(super) fn activations(shape: &[usize], format: Format, device: &Device) -> Result<Tensor> {
     buffer(shape, format.activation(), device)
 }
@@ -317,8 +316,8 @@ impl Workspace {
         Self::with_room(config, (batch, time), mode, format, 0, device)
     }
 
-    /// As [`Self::computing`], with memory for forward passes of up to `rows` rows (B T), in a format that need not be
-    /// the device's own.
+    /// Allocates the buffers with memory for forward passes of up to `rows` rows (B T), in a format that need not be the device's
+    /// own.
     ///
     /// # Errors
     /// As [`Self::computing`].
@@ -360,12 +359,12 @@ impl Workspace {
         Self::within(room, config, (batch, time), Mode::Forward, compute)
     }
 
-    /// Number of rows of the vocabulary that the head computes logits for.
+    /// Returns the number of rows of the vocabulary for which the head computes logits.
     pub fn vocab(&self) -> usize {
         self.vocab
     }
 
-    /// Number of rows that a forward pass in this workspace's memory may have.
+    /// Returns the largest number of rows of a forward pass in this workspace's memory.
     pub fn rows(&self) -> usize {
         self.room.rows
     }
@@ -394,8 +393,8 @@ impl Workspace {
         Self::lay_out(room, config, (batch, time), mode, compute, (rope, None))
     }
 
-    /// Returns a workspace for a forward pass over `m` rows of texts of many lengths in this workspace's memory. `rope`
-    /// has a row for each of them.
+    /// Returns a workspace for a forward pass over `m` rows of texts of different lengths, in this workspace's memory. `rope` has a
+    /// row for each of them.
     ///
     /// # Errors
     /// When the memory has fewer rows.
@@ -414,12 +413,12 @@ impl Workspace {
         Self::lay_out(room, config, (1, m), Mode::Forward, self.compute, layout)
     }
 
-    /// The final norm's output of the latest pass in this memory, `[rows, C]`.
+    /// Returns the final norm's output of the latest pass in this memory, `[rows, C]`.
     pub(super) fn room_final(&self, n_embd: usize) -> Result<Tensor> {
         view(&self.room.x_final, &[self.room.rows, n_embd])
     }
 
-    /// All of the memory for logits.
+    /// Returns all of the memory for logits.
     pub(super) fn room_chunk(&self) -> Result<Tensor> {
         let (_, stride) = self.mode.chunk(self.room.format, 1, self.vocab);
         let rows = self.room.chunk.elem_count() / stride;
@@ -509,7 +508,7 @@ impl Workspace {
         })
     }
 
-    /// The residual stream before layer `i` (after the last one for `i = n_layer`).
+    /// Returns the residual stream before layer `i` (after the last layer for `i = n_layer`).
     pub fn x(&self, i: usize) -> &Tensor {
         &self.xs[i % self.xs.len()]
     }

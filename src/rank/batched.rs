@@ -1,4 +1,4 @@
-//! k* of many matrices at once: in f32, as many in parallel as a vector of the CPU holds, and in f64 where f32 is too
+//! Computes k* of many matrices at once: in f32, with a matrix in each lane of the CPU's vectors, and in f64 where f32 is too
 //! inexact.
 //!
 //! The squared singular values of A are the eigenvalues of G = A Aᵀ. Householder reflections make G tridiagonal, and implicit QL
@@ -17,8 +17,8 @@ use pulp::{Simd, WithSimd};
 use super::approximate::{RankError, bound, check_finite, check_shape, k_star};
 use super::few::few;
 
-/// Larger matrices are decided one by one: a vector's worth of them needs half a gigabyte, and with ranks of hundreds
-/// the sums are so close that f32 seldom decides.
+/// Largest size of matrices that are decided in parallel. A vector of larger ones would need half a gigabyte, and with ranks of
+/// hundreds the sums are so close that f32 seldom decides.
 pub const MOST_SIDE_BY_SIDE: usize = 1024;
 
 /// Distance from the bound, as a share of the total, below which a sum in f32 is not trusted. Of SmolLM2's matrices the
@@ -311,7 +311,7 @@ fn tridiagonal<S: Simd>(
     d[0] = g[0];
 }
 
-/// Row `i` of G -= v wᵀ + w vᵀ up to its diagonal, with w negative.
+/// Computes row `i` of G -= v wᵀ + w vᵀ up to its diagonal, with w negative.
 #[inline(always)]
 fn update<S: Simd>(simd: S, row: &mut [S::f32s], v: &[S::f32s], w: &[S::f32s], i: usize) {
     let (vi, wi) = (v[i], w[i]);
@@ -320,7 +320,7 @@ fn update<S: Simd>(simd: S, row: &mut [S::f32s], v: &[S::f32s], w: &[S::f32s], i
     }
 }
 
-/// `x`, which is positive, with the sign of `of`.
+/// Returns `x`, which is positive, with the sign of `of`.
 #[inline(always)]
 fn with_sign<S: Simd>(simd: S, x: S::f32s, of: S::f32s) -> S::f32s {
     let negative = simd.less_than_f32s(of, simd.splat_f32s(0.0));
@@ -391,7 +391,7 @@ fn ql<S: Simd>(simd: S, d: &mut [S::f32s], e: &mut [S::f32s]) {
 mod tests {
     use super::*;
 
-    /// softmax of noise, causal, with a sink of growing strength; sharper and flatter ones.
+    /// Returns the causal softmax of noise, with a sharpness and a sink of the given strengths.
     fn attention(t: usize, sharp: f32, sink: f32, seed: u64) -> Vec<f32> {
         let noise = |i: u64| {
             let x = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)

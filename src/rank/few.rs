@@ -1,4 +1,4 @@
-//! k* of matrices that a few dimensions decide: nearly all of those of collapsed heads.
+//! Computes k* of matrices for which a few dimensions suffice: nearly all matrices of collapsed heads.
 //!
 //! A Krylov space of G = A Aᵀ, of j dimensions with the orthonormal basis Q, gives T = Qᵀ G Q. Sums S_k of the k largest eigenvalues
 //! are then bounded on both sides: S_k(T) <= S_k(G) <= S_k(T) + tr G - tr T. The lower bound is Cauchy's interlacing. For the upper
@@ -93,13 +93,13 @@ pub(super) fn few(
     None
 }
 
-/// Size of a new direction, as a share of the total, below which it is rounding.
+/// Size of a new direction, as a share of the total, below which it is only rounding error.
 const EXHAUSTED: f64 = 1e-4;
 
 /// The largest share of the total that may lie outside the space for a further iteration to be worthwhile.
 const HOPELESS: [f64; DIMENSIONS] = [0.6, 0.35, 0.25, 0.2];
 
-/// `out = A Aᵀ v`, with `Aᵀ v` in place of `v`. Returns vᵀ A Aᵀ v.
+/// Computes `out = A Aᵀ v`, and replaces `v` by `Aᵀ v`. Returns vᵀ A Aᵀ v.
 #[inline(always)]
 fn times_gram(a: &[f32], t: usize, v: &mut [f32], out: &mut [f32]) -> f32 {
     out.copy_from_slice(v);
@@ -136,12 +136,12 @@ mod tests {
     use super::*;
     use crate::rank::k_star;
 
-    /// Attention of which each row gives `sinks` columns their shares, and the rest to the token itself.
+    /// Returns attention in which each row gives some columns their shares, and the rest to the token itself.
     fn to_sinks(t: usize, shares: &[f32]) -> Vec<f32> {
         let mut a = vec![0f32; t * t];
         for (i, row) in a.chunks_exact_mut(t).enumerate() {
             row[i] += 1.0;
-            // Rows that attend to one sink each make as many large singular values, here of 5 to 3 to 2.
+            // Rows that attend to one sink each give a large singular value for each sink, here in the ratio 5 : 3 : 2.
             let which = [0, 1, 2, 0, 1, 0, 2, 1, 0, 0][i % 10] % shares.len();
             row[which] += shares[which];
             row[i] -= shares[which];
@@ -160,7 +160,7 @@ mod tests {
             &[0.98, 0.98],
             &[0.97, 0.98, 0.99],
             &[0.0],
-            // Ranks of at most that: the space is exhausted.
+            // Matrices of a rank of at most the number of dimensions, which exhaust the space.
             &[1.0, 1.0, 1.0],
             &[1.0, 1.0],
             &[1.0],

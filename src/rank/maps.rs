@@ -2,7 +2,7 @@
 
 use super::survey::Surveyed;
 
-/// Heads at most, of as many numbers as their windows are long, squared.
+/// Most maps; each holds the square of a window's length.
 pub const MOST_MAPS: usize = 24;
 
 /// A head by its layer, both from 0.
@@ -14,7 +14,7 @@ pub struct Map {
     pub head: Head,
     /// Tokens of a window.
     pub length: usize,
-    /// `[T, T]`: from the row's token to the column's.
+    /// Attention `[T, T]` of the row's token to the column's.
     pub mean: Vec<f32>,
 }
 
@@ -29,7 +29,7 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// For windows of `length` tokens in a model of `n_head` heads per layer.
+    /// Makes a collection for windows of `length` tokens in a model with `n_head` heads per layer.
     pub fn new(wanted: &[Head], n_head: usize, length: usize) -> Self {
         Self {
             wanted: wanted.to_vec(),

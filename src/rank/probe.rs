@@ -10,10 +10,10 @@ use super::batched::{k_stars, scratch_bytes};
 use crate::file::Dir;
 use crate::tensors::{DType, Spec, write_safetensors};
 
-/// Fewer matrices than this are not divided among threads: they are decided in one batch.
+/// Least number of matrices of a batch: fewer ones are not divided among threads.
 const LEAST: usize = 16;
 
-/// Bytes that decomposing so many `t x t` matrices needs in addition to them.
+/// Returns the bytes that the decomposition of `t x t` matrices needs in addition to them.
 pub fn decomposing_bytes(matrices: usize, t: usize) -> u64 {
     let jobs = matrices.div_ceil(LEAST).min(rayon::current_num_threads());
     jobs as u64 * scratch_bytes(t)
@@ -76,7 +76,7 @@ pub struct ProbeResult {
 }
 
 impl ProbeAccumulator {
-    /// For windows of `length` tokens; `tau` is the share of k*, `eta` that of m*.
+    /// Makes an accumulator for windows of `length` tokens; `tau` is the share of k*, `eta` that of m*.
     ///
     /// # Errors
     /// When `tau` or `eta` is outside (0, 1].
@@ -103,14 +103,14 @@ impl ProbeAccumulator {
     /// Adds a layer's matrices of some windows, `attention[B, H, T, T]`.
     ///
     /// # Errors
-    /// When a matrix holds a number that is not finite, named by layer and head.
+    /// When a value of a matrix is not finite; the error names layer and head.
     pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
         let counts = self.count(layer, attention)?;
         self.add_counts(layer, &counts);
         Ok(())
     }
 
-    /// Counts what [`Self::add`] adds of a layer's matrices, `attention[B, H, T, T]`: B H counts in their order.
+    /// Returns the counts that [`Self::add`] adds for a layer's matrices, `attention[B, H, T, T]`: B H counts in their order.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -140,8 +140,8 @@ impl ProbeAccumulator {
         Ok(counts.concat())
     }
 
-    /// Adds counts of a layer's matrices, those of one window after the other. Sums depend on the windows' order alone, not on how
-    /// many are added at once.
+    /// Adds counts of a layer's matrices, window by window. Sums depend only on the order of the windows, not on the number that is
+    /// added at once.
     pub fn add_counts(&mut self, layer: usize, counts: &[Count]) {
         for (i, &Count { k, m, sink }) in counts.iter().enumerate() {
             let sums = &mut self.layers[layer][i % self.n_head];
@@ -156,7 +156,7 @@ impl ProbeAccumulator {
         }
     }
 
-    /// Means, spreads and verdicts.
+    /// Computes means, standard deviations, and lazy layers.
     pub fn finish(self) -> ProbeResult {
         let table = |f: &dyn Fn(&Sums) -> f64| -> Vec<Vec<f64>> {
             self.layers
@@ -202,14 +202,14 @@ impl ProbeAccumulator {
     }
 }
 
-/// The mean of the first column of a row-major `t x t` matrix below its first row.
+/// Returns the mean of the first column of a row-major `t x t` matrix below its first row.
 fn sink(a: &[f32], t: usize) -> f64 {
     let first = a.chunks_exact(t).skip(1).map(|row| f64::from(row[0]));
     first.sum::<f64>() / (t - 1) as f64
 }
 
-/// Sample standard deviation from sums; 0 for a single value. (Counts are at most a few thousand, so cancellation is
-/// harmless.)
+/// Computes the sample standard deviation from sums; 0 for a single value. (Counts are at most a few thousand, so cancellation
+/// is harmless.)
 fn std(n: f64, sum: f64, squares: f64) -> f64 {
     if n < 2.0 {
         return 0.0;
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(result.rank, [[1.0, 1.0], [1.0, 5.0], [9.0, 1.0]]);
         assert_eq!(result.max_rank, [1.0, 5.0, 9.0]);
         assert_eq!(result.avg_mass, [1.0, 3.0, 5.0]);
-        // All attention on the first token, or, but for the first row, none.
+        // All attention on the first token, or none of it except in the first row.
         assert_eq!(result.sink, [[1.0, 1.0], [1.0, 0.5], [0.0, 1.0]]);
         assert_eq!(result.windows, 2);
         assert!((result.rank_std[1][1] - 32f64.sqrt()).abs() < 1e-12);

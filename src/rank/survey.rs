@@ -1,14 +1,14 @@
-//! Ranks of a model, layer by layer, and what follows from them.
+//! Collects the ranks of a model, layer by layer, and derives results from them.
 
 use serde_json::{Value, json};
 
 use super::approximate::RankError;
 use super::probe::{ProbeAccumulator, ProbeResult};
 
-/// Heads of a mean rank below this are drawn as collapsed, and layers of such a MaxRank are called nearly lazy.
+/// Heads with a mean rank below this are drawn as collapsed, and layers with such a MaxRank are called nearly lazy.
 pub const COLLAPSED: f64 = 2.0;
 
-/// The values of tau that a sweep goes through.
+/// The values of tau in a sweep.
 pub const SWEEP: [f64; 4] = [0.80, 0.85, 0.90, 0.95];
 
 /// Settings of a survey.
@@ -30,14 +30,14 @@ pub struct Survey {
     of: Measure,
     n_head: usize,
     ranks: ProbeAccumulator,
-    /// For each value of tau: ranks alone.
+    /// For each value of tau an accumulator, of which only the ranks are used.
     sweep: Vec<(f64, ProbeAccumulator)>,
     /// Sums of the present layer, `[H, T, T]`, and the number of windows in them.
     mean: (Vec<f64>, usize),
 }
 
 impl Survey {
-    /// For a model of this shape.
+    /// Makes a survey of a model of this shape.
     ///
     /// # Errors
     /// When a share is outside (0, 1].

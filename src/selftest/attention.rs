@@ -1,4 +1,4 @@
-//! Attention where it goes wrong easily: NaN in a key, large scores, long windows, and which kernels a GPU uses.
+//! Checks attention in difficult cases: NaN in a key, large scores, long windows, and the choice of a GPU's kernels.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -6,7 +6,7 @@ use super::compare::{Tolerance, apart};
 use super::{Case, SelfTest};
 use crate::ops::{self, AttentionShape, Precision};
 
-/// Windows of `time` positions, of two query heads for each key and value head.
+/// Returns the shape of windows of `time` positions, with two query heads for each key and value head.
 fn shape(batch: usize, time: usize, n_kv_head: usize, head_size: usize) -> AttentionShape {
     AttentionShape {
         batch,
@@ -19,7 +19,7 @@ fn shape(batch: usize, time: usize, n_kv_head: usize, head_size: usize) -> Atten
 }
 
 impl SelfTest<'_> {
-    /// Checks attention's extremes; those that need much memory or time on a GPU alone.
+    /// Checks extreme cases of attention. Those that need much memory or time are checked only on a GPU.
     pub fn attention_extremes(&mut self) {
         for case in self.cases() {
             for d in [24, 64, 100, 128] {
@@ -44,7 +44,7 @@ impl SelfTest<'_> {
         });
     }
 
-    /// A NaN in a key makes every later output of its heads NaN, and changes no other.
+    /// Checks that a NaN in a key makes every later output of its heads NaN, and does not change other outputs.
     fn nan_in_a_key(&mut self, case: Case, s: AttentionShape) -> Result<String> {
         let rows = s.batch * s.time;
         let qkv = self.normal_there(&[rows, s.row()], case.dtype, 1.0)?;
@@ -88,8 +88,8 @@ impl SelfTest<'_> {
         Ok(format!("reaches {reached} outputs"))
     }
 
-    /// Scores of some +-100: probabilities from 0 to 1. The gradient in f32 alone: in bf16 the rounded output is of the size of
-    /// the differences that it is made of.
+    /// Checks scores of about +-100, which give probabilities from 0 to 1. The gradient is checked only in f32: in bf16 the rounding of
+    /// the output is as large as the differences that make up the gradient.
     fn large_scores(&mut self, dtype: DType, time: usize) -> Result<String> {
         let s = AttentionShape {
             scale: 25.0 / 8.0,
@@ -120,7 +120,7 @@ impl SelfTest<'_> {
         d.agree(Tolerance(most))
     }
 
-    /// The attention matrix of a long window: its first and last rows.
+    /// Checks the first and last rows of the attention matrix of a long window.
     fn matrices_of(&mut self, time: usize) -> Result<String> {
         let s = AttentionShape {
             n_head: 1,
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// Checks on a GPU only, at sizes that a CPU does at once: the checks themselves are right.
+    /// Runs the checks for GPUs on the CPU at small sizes, to test the checks themselves.
     #[test]
     fn extremes_hold_on_the_cpu() {
         let mut told = |_: bool, _: &str, _: &str| {};

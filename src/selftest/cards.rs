@@ -1,5 +1,5 @@
-//! A GPU on operands that models of unusual widths, long windows and large vocabularies have, and that cards and versions of
-//! cuBLASLt differ in.
+//! Checks a GPU on operands of models with unusual widths, long windows and large vocabularies, for which cards and versions of
+//! cuBLASLt behave differently.
 
 use candle_core::{DType, Result, bail};
 
@@ -7,7 +7,7 @@ use super::SelfTest;
 use super::compare::{Twin, tolerance};
 use crate::ops::{self, Accumulation, AttentionShape, Layout, Precision};
 
-/// Elements that a view begins after: 24, 72 and 200 bytes in bf16.
+/// Offsets of views in elements: 24, 72 and 200 bytes in bf16.
 const OFFSETS: [usize; 3] = [12, 36, 100];
 
 impl SelfTest<'_> {
@@ -27,7 +27,7 @@ impl SelfTest<'_> {
         });
     }
 
-    /// Normal values that lie within a larger buffer on the device.
+    /// Makes normal values that are a view into a larger buffer on the device.
     fn normal_within(&mut self, offset: usize, shape: &[usize], scale: f32) -> Result<Twin> {
         let own = self.normal(shape, DType::BF16, scale)?;
         let n = own.cpu.elem_count();
@@ -41,7 +41,7 @@ impl SelfTest<'_> {
         })
     }
 
-    /// A layer whose input, weight and bias lie as those of a model without padding between its tensors.
+    /// Checks a layer whose input, weight and bias have the offsets of a model without padding between its tensors.
     fn linear_within(&mut self, offset: usize, (m, k, n): (usize, usize, usize)) -> Result<String> {
         let layout = Layout::InOut;
         let x = self.normal_within(offset, &[m, k], 1.0)?;
@@ -67,9 +67,9 @@ impl SelfTest<'_> {
         Ok(found)
     }
 
-    /// Few rows and a long sum: cuBLASLt splits it, and partial sums must not be added in bf16.
+    /// Checks a product with few rows and a long sum, which cuBLASLt splits: partial sums must not be added in bf16.
     fn head_gradient(&mut self, (m, c, v): (usize, usize, usize)) -> Result<String> {
-        /// The error that rounding the output leaves, and no more.
+        /// The error of rounding the output.
         const MOST: f64 = 1.0 / 256.0;
         let (x, wte) = (
             self.normal(&[m, c], DType::BF16, 1.0)?,
@@ -110,8 +110,8 @@ impl SelfTest<'_> {
         ))
     }
 
-    /// Attention matrices of one window of `time` positions, whose kernel needs shared memory for a row: some rows of them,
-    /// against a softmax in f64.
+    /// Compares some rows of the attention matrices of a window of `time` positions, whose kernel needs shared memory for a row, with a
+    /// softmax in f64.
     fn matrices(&mut self, time: usize) -> Result<String> {
         const D: usize = 8;
         let s = AttentionShape {

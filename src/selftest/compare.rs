@@ -1,4 +1,4 @@
-//! Random operands, and how far values lie from what they should be.
+//! Makes random operands, and compares values with their expected values.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
@@ -18,17 +18,17 @@ pub struct Twin {
 #[derive(Clone, Copy)]
 pub struct Tolerance(pub f64);
 
-/// Tolerance of sums of a few hundred terms, for operands of this type.
+/// Returns the tolerance of sums of a few hundred terms, for operands of this type.
 pub fn tolerance(dtype: DType) -> Tolerance {
     match dtype {
-        // The output's own rounding, 2^-9, and that of what lies between.
+        // The rounding of the output, 2^-9, and of intermediate values.
         DType::BF16 => Tolerance(2e-2),
         _ => Tolerance(3e-5),
     }
 }
 
 impl SelfTest<'_> {
-    /// Normal values, times `scale`, rounded when they are for bf16.
+    /// Draws normal values times `scale`, rounded for bf16.
     fn draw(&mut self, n: usize, dtype: DType, scale: f32) -> Vec<f32> {
         let mut value = || {
             let value = scale * self.rng.sample::<f32, _>(StandardNormal);
@@ -40,13 +40,13 @@ impl SelfTest<'_> {
         (0..n).map(|_| value()).collect()
     }
 
-    /// Normal values on the device.
+    /// Makes normal values on the device.
     pub fn normal_there(&mut self, shape: &[usize], dtype: DType, scale: f32) -> Result<Tensor> {
         let values = self.draw(shape.iter().product(), dtype, scale);
         self.put(&values, shape, dtype)
     }
 
-    /// An output on the device: NaN everywhere, so that what is not written shows.
+    /// Makes an output on the device that is filled with NaN, so that elements which are not written are noticed.
     pub fn poisoned_there(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
         self.put(&vec![f32::NAN; shape.iter().product()], shape, dtype)
     }
@@ -58,13 +58,13 @@ impl SelfTest<'_> {
         Ok(there)
     }
 
-    /// Normal values, times `scale`; those for bf16 are rounded on both sides.
+    /// Makes normal values times `scale`. Values for bf16 are rounded on both sides.
     pub fn normal(&mut self, shape: &[usize], dtype: DType, scale: f32) -> Result<Twin> {
         let values = self.draw(shape.iter().product(), dtype, scale);
         self.twin(values, shape, dtype)
     }
 
-    /// Outputs: NaN everywhere, so that what is not written shows.
+    /// Makes outputs that are filled with NaN, so that elements which are not written are noticed.
     pub fn poisoned(&self, shape: &[usize], dtype: DType) -> Result<Twin> {
         self.twin(vec![f32::NAN; shape.iter().product()], shape, dtype)
     }
@@ -76,7 +76,7 @@ impl SelfTest<'_> {
         })
     }
 
-    /// Token ids below `vocab`, few of them often; on the CPU and on the device.
+    /// Makes token ids below `vocab`, a few of which are frequent, on the CPU and on the device.
     pub fn ids(&mut self, shape: &[usize], vocab: usize) -> Result<Twin> {
         let most = u32::try_from(vocab).unwrap_or(u32::MAX);
         let n = shape.iter().product();
@@ -94,7 +94,7 @@ impl SelfTest<'_> {
         })
     }
 
-    /// Compares a tensor of the device with what it should be, in f64. Returns its share of the tolerance.
+    /// Compares a tensor of the device with the expected values in f64. Returns the largest error as a share of the tolerance.
     ///
     /// # Errors
     /// As [`distance`].
@@ -103,7 +103,7 @@ impl SelfTest<'_> {
         let mut got = ops::read(got)?;
         self.compared += 1;
         if crate::fault::is_at("selftest", self.compared) {
-            // What a wrong op would give, in one element: twice what is allowed.
+            // Simulates a wrong op: an error of twice the tolerance in one element.
             let i = got.len() / 2;
             let allowed = tolerance.0 * (want[i].abs() + root_mean_square(&want));
             got[i] += 2.0 * allowed as f32;
@@ -111,11 +111,11 @@ impl SelfTest<'_> {
         Ok(distance(&want, &got, tolerance)? / tolerance.0)
     }
 
-    /// As [`Self::agree`], of all elements together: the norm of what they are off by, relative to the norm of what they
-    /// should be. Rounding averages out, what is wrong in many elements does not.
+    /// Compares all elements together: the norm of the errors, relative to the norm of the expected values. Rounding averages out, but
+    /// an error in many elements does not.
     ///
     /// # Errors
-    /// When it is more than `most`.
+    /// When it is larger than `most`.
     pub fn agree_in_norm(&self, got: &Tensor, want: &Tensor, most: f64) -> Result<f64> {
         let want = want.flatten_all()?.to_vec1::<f64>()?;
         let pairs = ops::read(got)?.into_iter().zip(&want);
@@ -129,7 +129,7 @@ impl SelfTest<'_> {
 }
 
 impl Twin {
-    /// The largest distance of an element.
+    /// Returns the largest distance of an element.
     ///
     /// # Errors
     /// As [`distance`].
@@ -138,17 +138,17 @@ impl Twin {
     }
 }
 
-/// As [`distance`] from values in f32, in words.
+/// Returns [`distance`] from values in f32 as text.
 pub fn apart(want: &[f32], got: &[f32], tolerance: Tolerance) -> Result<String> {
     let want: Vec<f64> = want.iter().map(|&v| v.into()).collect();
     let distance = distance(&want, got, tolerance)?;
     Ok(format!("apart {distance:.1e}, allowed {:.0e}", tolerance.0))
 }
 
-/// The largest distance of an element from what it should be, relative to its size and the root mean square of all.
+/// Returns the largest distance of an element from its expected value, relative to its size and the root mean square of all.
 ///
 /// # Errors
-/// When one is not finite or lies beyond the tolerance: where, and what was expected.
+/// When an element is not finite or its distance exceeds the tolerance; the error has its place and its expected value.
 pub fn distance(want: &[f64], got: &[f32], Tolerance(most): Tolerance) -> Result<f64> {
     if want.len() != got.len() || want.is_empty() {
         bail!("{} elements, expected {}", got.len(), want.len());
@@ -206,7 +206,7 @@ mod tests {
                 "{error}"
             );
         }
-        // What should be is not finite: nothing agrees with it.
+        // If an expected value is not finite, the comparison fails.
         let mut nan = want.clone();
         nan[7] = f64::NAN;
         assert!(distance(&nan, &right, Tolerance(1.0)).is_err());

@@ -1,9 +1,9 @@
-//! Does this CPU or GPU compute what it should?
+//! Checks the results of this CPU or GPU.
 //!
-//! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's
-//! autograd, in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN
-//! before. A GPU is also compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`,
-//! `models`, `shards`): gradients of whole models, repetition bit for bit, updates by several ranks, more memory than there is.
+//! Every op and complete models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd, in
+//! f64 on the CPU (`oracle`), on new random inputs, with ragged shapes and outputs that were filled with NaN. A GPU is also
+//! compared with the CPU, at larger sizes and with operands for which cards behave differently (`ops`, `cards`, `models`,
+//! `shards`): gradients of complete models, repetition bit for bit, updates by several ranks, and requests of too much memory.
 
 mod attention;
 mod cards;
@@ -25,7 +25,7 @@ pub use oracle::models::configs;
 
 use crate::ops::Precision;
 
-/// Checks done so far, and what they are done with.
+/// Runs checks, and counts their results.
 pub struct SelfTest<'a> {
     device: &'a Device,
     rng: ChaCha8Rng,
@@ -34,11 +34,11 @@ pub struct SelfTest<'a> {
     failed: usize,
     /// Comparisons with the oracle so far.
     compared: u64,
-    /// Hears of each check: whether it passed, its name, what was found.
+    /// Called with each check's result: whether it passed, its name, and details.
     told: &'a mut dyn FnMut(bool, &str, &str),
 }
 
-/// The numbers that an op is checked with: the precision of its products and the type of its activations.
+/// The precision of an op's products and the type of its activations in a check.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     compute: Precision,
@@ -46,7 +46,7 @@ struct Case {
 }
 
 impl<'a> SelfTest<'a> {
-    /// Checks of `device`, with inputs drawn from `seed`.
+    /// Makes a self-test of `device`, with inputs drawn from `seed`.
     pub fn new(device: &'a Device, seed: u64, told: &'a mut dyn FnMut(bool, &str, &str)) -> Self {
         Self {
             device,
@@ -59,13 +59,13 @@ impl<'a> SelfTest<'a> {
         }
     }
 
-    /// Keeps to what is computed with this precision.
+    /// Restricts the checks to this precision.
     pub fn only(mut self, compute: Precision) -> Self {
         self.computes = vec![compute];
         self
     }
 
-    /// Everything that one process can check on its own.
+    /// Runs all checks of a single process.
     pub fn all(&mut self) {
         self.layers();
         self.distillation();
@@ -83,16 +83,16 @@ impl<'a> SelfTest<'a> {
         }
     }
 
-    /// Checks that passed and failed.
+    /// Returns the numbers of checks that passed and failed.
     pub fn counts(&self) -> (usize, usize) {
         (self.passed, self.failed)
     }
 
-    /// Notes the result of a check made elsewhere.
+    /// Adds the result of a check that was made outside.
     pub fn note<E: Display>(&mut self, name: &str, result: std::result::Result<String, E>) {
         let (good, found) = match &result {
             Ok(found) => (true, found.clone()),
-            // A backtrace may follow.
+            // Only the first line, because a backtrace may follow.
             Err(error) => {
                 let text = error.to_string();
                 (false, text.lines().next().unwrap_or_default().to_string())
@@ -105,19 +105,19 @@ impl<'a> SelfTest<'a> {
         (self.told)(good, name, &found);
     }
 
-    /// Adds checks that another process made.
+    /// Adds the counts of another process.
     pub fn add(&mut self, (passed, failed): (usize, usize)) {
         self.passed += passed;
         self.failed += failed;
     }
 
-    /// Does one check.
+    /// Runs a check.
     fn check(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<String>) {
         let result = f(self);
         self.note(name, result);
     }
 
-    /// Does one check that finds shares of what is allowed, of which the largest is reported.
+    /// Runs a check that returns errors as shares of the tolerance, and reports the largest.
     fn check_shares(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<Vec<f64>>) {
         self.check(name, |t| {
             let largest = f(t)?.into_iter().fold(0.0, f64::max);
@@ -128,13 +128,13 @@ impl<'a> SelfTest<'a> {
         });
     }
 
-    /// The precisions that ops with products are checked with.
+    /// Returns the precisions for checks of ops with products.
     fn cases(&self) -> Vec<Case> {
         let computes = self.computes.iter();
         let case = |&compute| Case {
             compute,
             dtype: match (self.device.is_cuda(), compute) {
-                // On the CPU operands are rounded where they are multiplied.
+                // On the CPU, operands are rounded when they are multiplied.
                 (true, Precision::Bf16) => DType::BF16,
                 _ => DType::F32,
             },
@@ -142,21 +142,21 @@ impl<'a> SelfTest<'a> {
         computes.map(case).collect()
     }
 
-    /// The types of activations that ops without products are checked with.
+    /// Returns the types of activations for checks of ops without products.
     fn dtypes(&self) -> Vec<DType> {
         let cases = self.cases().into_iter();
         let own = cases.filter(|c| c.compute == Precision::F32 || self.device.is_cuda());
         own.map(|c| c.dtype).collect()
     }
 
-    /// Whether f32 is among what is checked, which ops of f32 alone belong to.
+    /// Whether f32 is checked, and with it the ops that exist only in f32.
     fn checks_f32(&self) -> bool {
         self.computes.contains(&Precision::F32)
     }
 }
 
 impl Case {
-    /// `f32`, or `bf16` and the CPU's unit.
+    /// Returns `f32`, or `bf16` and the CPU's unit.
     fn name(self) -> String {
         match (self.compute, self.dtype) {
             (Precision::F32, _) => "f32".into(),

@@ -1,4 +1,4 @@
-//! Whole models: gradients, repetition, recomputation, steps, and a batch that is too large.
+//! Tests of complete models: gradients, repetition, recomputation, steps, and a batch that is too large.
 
 use candle_core::{Device, Result, bail};
 use rand::Rng;
@@ -74,7 +74,7 @@ impl SelfTest<'_> {
         (draw(), draw())
     }
 
-    /// A model with the same weights on `device`. Norms and biases are no longer ones and zeros.
+    /// Makes a model with the same weights on every `device`. Adds a fixed pattern, so that norms and biases are not ones and zeros.
     fn model(config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 11, device)?;
         let weights = model.weights.read_all()?;
@@ -112,8 +112,7 @@ impl SelfTest<'_> {
             Precision::Bf16 => 1e-2,
         };
         apart(&exact.0, &got.0, Tolerance(loss))?;
-        // In bf16, what the CPU's own rounding changes describes how much a GPU's may, which rounds activations as
-        // well.
+        // In bf16, the effect of the CPU's rounding determines the tolerance for the GPU, which also rounds activations.
         let rounded = match compute {
             Precision::F32 => None,
             Precision::Bf16 => Some(run(&Device::Cpu, compute)?.1),
@@ -154,8 +153,8 @@ impl SelfTest<'_> {
         Ok("three times".into())
     }
 
-    /// Passes over other tokens each time, as they are and as the trainer queues them: with the feature `graph`, the third and
-    /// later ones are queued as they were recorded.
+    /// Compares passes that are run directly with passes that are queued as the trainer does: with the feature `graph`, the third
+    /// and later ones replay a recording. Each pass has other tokens.
     fn recorded(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         const PASSES: usize = 5;
         let batches: Vec<_> = (0..PASSES).map(|_| self.tokens(config.vocab)).collect();
@@ -176,7 +175,7 @@ impl SelfTest<'_> {
                     false => model.forward_backward_with(&ws, how, loss)?,
                 }
                 found.push((ops::read(&ws.losses)?, ops::read(&model.grads.flat)?));
-                // The copy in bf16 must follow the weights.
+                // The bf16 copy must follow a change of the weights.
                 let scaled = model
                     .weights
                     .read_all()?
@@ -195,7 +194,7 @@ impl SelfTest<'_> {
 
     fn steps(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         const STEPS: usize = 30;
-        // Small enough that rounding does not grow from step to step.
+        // Small enough that rounding errors do not grow from step to step.
         const LR: f64 = 2e-4;
         let tokens = self.tokens(config.vocab);
         let train: TrainConfig = serde_json::from_value(serde_json::json!({
@@ -233,7 +232,7 @@ impl SelfTest<'_> {
         Ok(format!("{:.3} to {:.3}, {found}", gpu[0], gpu[STEPS - 1]))
     }
 
-    /// A batch too large is an error, and everything works on after it.
+    /// Checks that a batch that is too large is an error, and that everything works after it.
     fn too_large(&mut self) -> Result<String> {
         let config = DecoderConfig::gpt2(
             Sizes {

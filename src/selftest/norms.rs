@@ -1,4 +1,4 @@
-//! LayerNorm and RMSNorm, forward and backward.
+//! Checks LayerNorm and RMSNorm, forward and backward.
 
 use candle_core::{DType, Result, Tensor};
 

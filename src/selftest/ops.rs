@@ -1,4 +1,4 @@
-//! Each op, in f32 and in bf16.
+//! Checks each op in f32 and in bf16.
 
 use candle_core::{DType, Result};
 
@@ -145,7 +145,7 @@ impl SelfTest<'_> {
             None,
         )?;
         let first = out.agree(tolerance(dtype))?;
-        // Onto the residual stream, which is f32 always.
+        // Added to the residual stream, which is always f32.
         let out = self.poisoned(&[m, n], DType::F32)?;
         let (b, r) = (Some(&whole.cpu), Some(&residual.cpu));
         ops::linear(c, &out.cpu, &x.cpu, &w.cpu, layout, b, r)?;
@@ -228,7 +228,7 @@ impl SelfTest<'_> {
         )?;
         pre.agree(tolerance(dtype))?;
         act.agree(tolerance(dtype))?;
-        // As if x were the next layer's output: k and n change places.
+        // The backward pass, in which k and n are exchanged.
         let dy = self.normal(&[m, n], dtype, 1.0)?;
         let (pre, d) = (
             self.normal(&[m, k], dtype, 2.0)?,
@@ -281,7 +281,7 @@ impl SelfTest<'_> {
         ops::attention(Precision::F32, &out.cpu, &lse.cpu, &qkv.cpu, s)?;
         ops::attention(compute(dtype), &out.gpu, &lse.gpu, &qkv.gpu, s)?;
         lse.agree(Tolerance(if dtype == DType::BF16 { 2e-3 } else { 1e-4 }))?;
-        // Probabilities are rounded as well.
+        // Probabilities are also rounded.
         out.agree(Tolerance(if dtype == DType::BF16 { 4e-2 } else { 1e-4 }))?;
         let dout = self.normal(&[rows, s.width()], dtype, 1.0)?;
         let d = self.poisoned(&[rows, s.row()], dtype)?;
@@ -303,7 +303,7 @@ impl SelfTest<'_> {
             &lse.gpu,
             s,
         )?;
-        // Differences of nearly equal numbers: more is lost than in one rounding.
+        // Differences of nearly equal numbers lose more than one rounding.
         d.agree(Tolerance(if dtype == DType::BF16 { 5e-2 } else { 1e-4 }))
     }
 
@@ -436,7 +436,7 @@ impl SelfTest<'_> {
             grad_scale: 0.7,
             step: 3,
         };
-        // Three tensors, the first of odd length, with and without decay and of other ages.
+        // Three tensors, the first of odd length, with and without decay, after different numbers of steps.
         let (one, two) = (n / 3, n - n / 3 - n / 5);
         let other = AdamW {
             weight_decay: 0.0,

@@ -1,4 +1,4 @@
-//! An optimizer whose moments are divided among ranks, against a whole one.
+//! Compares an optimizer whose moments are divided among ranks with an undivided one.
 
 use std::sync::Arc;
 

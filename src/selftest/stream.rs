@@ -1,4 +1,4 @@
-//! The gradient of the residual stream in bf16, which a GPU can keep in place of one in f32 and a rounded copy.
+//! Checks the gradient of the residual stream in bf16, which a GPU can keep in place of one in f32 and a rounded copy.
 
 use candle_core::{DType, Result};
 
@@ -8,7 +8,7 @@ use crate::ops::{self, Accumulation};
 
 impl SelfTest<'_> {
     pub(super) fn half_streams(&mut self) {
-        // A width for each form of the kernel.
+        // A width for each variant of the kernel.
         for (m, c) in [
             (3, 64),
             (131, 768),

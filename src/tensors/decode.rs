@@ -1,4 +1,4 @@
-//! Stored bytes as f32 values, in parallel.
+//! Decodes stored bytes to f32 values, in parallel.
 
 use std::borrow::Cow;
 
@@ -15,17 +15,17 @@ const PIECE: usize = 1 << 15;
 /// Values that are converted at once from a copy on the stack.
 const RUN: usize = 1 << 10;
 
-/// Why values could not be had.
+/// Why values could not be decoded.
 #[derive(Debug, PartialEq)]
 pub enum Failure {
     NotFinite { index: usize, value: f32 },
     NotRead,
 }
 
-/// Fills `out` from the bytes that hold exactly its values.
+/// Fills `out` from `bytes`, which must hold exactly that number of values.
 ///
 /// # Errors
-/// With the first value that is not finite, or when the type is none that is read.
+/// With the first value that is not finite, or when the type cannot be read.
 pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Failure> {
     debug_assert_eq!(dtype.bytes(out.len()), Some(bytes.len()));
     let piece_bytes = PIECE / dtype.block() * dtype.block_bytes();
@@ -46,7 +46,7 @@ pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Failure
     failure.map_or(Ok(()), Err)
 }
 
-/// Whether `out` could be filled.
+/// Fills `out`. Returns false if the type cannot be read.
 fn fill(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
     match dtype {
         DType::F64 => {
@@ -69,7 +69,7 @@ fn fill(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
     true
 }
 
-/// Two bytes a value, from an address that need not be even.
+/// Decodes values of two bytes, from an address that need not be even.
 fn halves<H: Copy + Default>(bytes: &[u8], out: &mut [f32], from_bits: impl Fn(u16) -> H)
 where
     [H]: HalfFloatSliceExt,
@@ -97,7 +97,7 @@ fn dequantize(blocks: GgmlDType, bytes: &[u8], out: &mut [f32]) -> bool {
     }
 }
 
-/// The same bytes at an address that suits any block: candle insists on it, and a file may put its data anywhere.
+/// Returns the bytes at an address that is aligned for any block, as candle requires; a file may have its data at any address.
 fn align<'b>(bytes: &'b [u8], room: &'b mut Vec<u64>) -> &'b [u8] {
     if bytes.as_ptr().addr().is_multiple_of(align_of::<u64>()) {
         return bytes;
@@ -123,7 +123,7 @@ mod tests {
         let value = f32::INFINITY;
         let wanted = Err(Failure::NotFinite { index, value });
         assert_eq!(decode(DType::F32, &bytes, &mut out), wanted);
-        // What no f32 can hold is no better.
+        // A value that f32 cannot hold is also an error.
         let wanted = Err(Failure::NotFinite { index: 0, value });
         let bytes = 1e300f64.to_le_bytes();
         assert_eq!(decode(DType::F64, &bytes, &mut out[..1]), wanted);

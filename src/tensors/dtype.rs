@@ -1,4 +1,4 @@
-//! Types that tensors are stored as: names, block sizes, and the numbers and words that files know them by.
+//! Types in which tensors are stored: their names, block sizes, and identifiers in files.
 
 use candle_core::quantized::GgmlDType;
 
@@ -11,7 +11,7 @@ pub enum DType {
     Bf16,
     /// GGUF's blocks that candle can turn into f32.
     Quantized(GgmlDType),
-    /// Known by name and size, but not read: integers, and formats that hold no plain weights.
+    /// Types whose name and size are known, but which are not read: integers, and formats without plain weights.
     Other(Other),
 }
 
@@ -19,7 +19,7 @@ pub enum DType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Other {
     name: &'static str,
-    /// Values of a block, and bytes that it takes.
+    /// Values and bytes of a block.
     block: usize,
     bytes: usize,
 }
@@ -28,7 +28,7 @@ const fn other(name: &'static str, block: usize, bytes: usize) -> DType {
     DType::Other(Other { name, block, bytes })
 }
 
-/// By the numbers of ggml.h.
+/// Types by their numbers in ggml.h.
 const GGUF: [(u32, DType); 34] = {
     use DType::{Bf16, F16, F32, F64, Quantized};
     [
@@ -69,7 +69,7 @@ const GGUF: [(u32, DType); 34] = {
     ]
 };
 
-/// By the words of safetensors' headers.
+/// Types whose names occur in headers of safetensors.
 const SAFETENSORS: [DType; 22] = [
     DType::F64,
     DType::F32,
@@ -101,22 +101,22 @@ impl DType {
     /// Signed integers of 32 bits, which are written but not read.
     pub const I32: Self = other("I32", 1, 4);
 
-    /// The type of a number in a GGUF header.
+    /// Returns the type of a number in a GGUF header.
     pub(super) fn from_gguf(id: u32) -> Option<Self> {
         GGUF.iter().find(|(n, _)| *n == id).map(|&(_, d)| d)
     }
 
-    /// The number in a GGUF header; `None` for what GGUF does not know.
+    /// Returns the number in a GGUF header; `None` for types that GGUF does not have.
     pub(super) fn gguf_id(self) -> Option<u32> {
         GGUF.iter().find(|(_, d)| *d == self).map(|&(n, _)| n)
     }
 
-    /// The type of a word in a safetensors header.
+    /// Returns the type of a word in a safetensors header.
     pub(super) fn from_safetensors(word: &str) -> Option<Self> {
         SAFETENSORS.into_iter().find(|d| d.name() == word)
     }
 
-    /// PyTorch's name of the type that weights of this one are written as.
+    /// Returns PyTorch's name of the type in which weights of this type are written.
     pub fn torch_name(self) -> &'static str {
         match self {
             Self::F16 => "float16",
@@ -125,7 +125,7 @@ impl DType {
         }
     }
 
-    /// The name that files and tools use.
+    /// Returns the name in files and tools.
     pub fn name(self) -> &'static str {
         match self {
             Self::F64 => "F64",
@@ -153,7 +153,7 @@ impl DType {
         }
     }
 
-    /// Values of a block, which is stored as a whole; 1 for plain numbers.
+    /// Returns the number of values of a block; 1 for plain numbers.
     pub fn block(self) -> usize {
         match self {
             Self::F64 | Self::F32 | Self::F16 | Self::Bf16 => 1,
@@ -162,7 +162,7 @@ impl DType {
         }
     }
 
-    /// Bytes of a block.
+    /// Returns the bytes of a block.
     pub fn block_bytes(self) -> usize {
         match self {
             Self::F64 => 8,
@@ -178,7 +178,7 @@ impl DType {
         !matches!(self, Self::Other(_))
     }
 
-    /// Bytes of so many values; `None` when they are not a whole number of blocks, or more than can be counted.
+    /// Returns the bytes of a number of values; `None` if they do not fill complete blocks, or on overflow.
     pub fn bytes(self, values: usize) -> Option<usize> {
         if !values.is_multiple_of(self.block()) {
             return None;
@@ -193,9 +193,9 @@ impl std::fmt::Display for DType {
     }
 }
 
-/// The number of values of a shape; `None` when it cannot be counted.
+/// Returns the number of values of a shape; `None` on overflow.
 pub(super) fn count(shape: &[usize]) -> Option<usize> {
-    // A zero does not excuse what stands before it.
+    // Zeros are left out, so that an overflow of the other sizes is still found.
     let counted = shape.iter().filter(|&&n| n > 0);
     counted.copied().try_fold(1usize, usize::checked_mul)?;
     Some(shape.iter().product())

@@ -1,4 +1,4 @@
-//! f32 values as stored bytes, in parallel.
+//! Encodes f32 values as stored bytes, in parallel.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -25,7 +25,7 @@ pub fn is_written(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::Bf16) || dtype == DType::Q8_0
 }
 
-/// Fills `out` with the bytes of `values`, which are whole blocks of a type that [is written](is_written).
+/// Fills `out` with the bytes of `values`, which must be complete blocks of a type that [can be written](is_written).
 ///
 /// # Errors
 /// With the first value that is not finite, or that the type cannot hold.
@@ -60,7 +60,7 @@ pub fn encode(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), Mis
     misfit.map_or(Ok(()), Err)
 }
 
-/// Two bytes a value. Gives the first value that became infinite.
+/// Encodes values as two bytes each. Returns the place of the first value that became infinite.
 fn halves<H: Copy + Default>(
     values: &[f32],
     out: &mut [u8],
@@ -86,8 +86,8 @@ where
     None
 }
 
-/// As ggml's `quantize_row_q8_0_ref`: the scale is the largest magnitude over 127. Gives the value that makes a scale too
-/// large for f16.
+/// Encodes Q8_0 as ggml's `quantize_row_q8_0_ref` does: the scale is the largest magnitude over 127. Returns the place of a
+/// value that makes a scale too large for f16.
 fn q8_0(values: &[f32], out: &mut [u8]) -> Option<usize> {
     let blocks = values
         .chunks_exact(Q8_0.0)

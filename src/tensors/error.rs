@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::text;
 
-/// Texts of the file in here are clean; paths become so when the error is reported.
+/// Errors of tensor files. Texts from the file are already sanitised; paths are sanitised when the error is reported.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
     #[error("{}: {source}", text::path(path))]

@@ -1,4 +1,4 @@
-//! Tensor files in and out, by name: safetensors files and directories, and GGUF. This room knows no model family.
+//! Reads and writes tensor files by tensor names: safetensors files and directories, and GGUF. Does not depend on model families.
 //!
 //! [`Source`] maps a file or a directory and gives tensors as f32, whatever they are stored as; its headers are parsed
 //! here, strictly, since anybody may have written them. [`save_safetensors`] and [`gguf::save`] write tensor by tensor,
@@ -38,28 +38,28 @@ pub struct Info {
 }
 
 impl Info {
-    /// Number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
-        // The headers' readers refuse shapes whose product cannot be counted.
+        // The readers of headers refuse shapes whose product overflows.
         self.shape.iter().product()
     }
 
-    /// Whether there are no values at all.
+    /// Whether the tensor has no values.
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
 
-    /// Values of one row, which is everything behind the first dimension.
+    /// Returns the number of values of a row: the product of all dimensions after the first.
     pub fn row(&self) -> usize {
         self.shape.iter().skip(1).product()
     }
 }
 
-/// Where a tensor's bytes lie in its file.
+/// The place of a tensor's bytes in its file.
 #[derive(Debug, Clone)]
 struct Entry {
     info: Info,
-    /// From the file's beginning.
+    /// Offset from the file's beginning.
     start: usize,
     bytes: usize,
 }

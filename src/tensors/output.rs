@@ -1,4 +1,4 @@
-//! A directory or file in the making: it takes its name when all of it is on the disk, or never.
+//! Writes a directory or file atomically: it gets its name only when all of it is on the disk.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use super::TensorError;
 use crate::file::{Dir, Kind};
 
-/// Bytes that stay free next to what is written.
+/// Bytes that must stay free on the disk.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// An output being written under a temporary name next to its target: a directory to put files in ([`Dir`]) or an empty
-/// file ([`File`]). Dropped before [`Self::commit`], nothing is left.
+/// An output being written under a temporary name next to its target: a directory for files ([`Dir`]) or an empty file
+/// ([`File`]). If it is dropped before [`Self::commit`], the temporary output is removed.
 ///
-/// The temporary name is always the same and flocked while it is in use: what a killed process left is cleared away by
-/// the next one, and two processes do not write the same thing.
+/// The temporary name is always the same, and is locked with flock while it is in use: the next process removes the remains of
+/// a killed one, and two processes cannot write the same output.
 #[derive(Debug)]
 pub struct Output<C> {
     target: PathBuf,
@@ -30,8 +30,8 @@ pub struct Output<C> {
 }
 
 impl Output<Dir> {
-    /// Begins a directory. An empty one of that name counts as none; one to replace must look like a model: plain files
-    /// alone, with a `config.json` or safetensors among them.
+    /// Begins a directory. An existing empty directory counts as missing. A directory to replace must look like a model: only
+    /// plain files, among them a `config.json` or safetensors.
     ///
     /// # Errors
     /// When the target exists and may not be replaced, another process writes it, or its parent cannot be written.
@@ -47,7 +47,7 @@ impl Output<Dir> {
         })
     }
 
-    /// Flushes everything to the disk and gives it its name; what had the name before is gone afterwards.
+    /// Flushes everything to the disk and gives it its name, replacing an earlier directory.
     ///
     /// # Errors
     /// When that fails; nothing has changed at the target then.
@@ -62,7 +62,7 @@ impl Output<Dir> {
         sync().map_err(&io)?;
         let replaces = self.parent.kind(&self.name).map_err(&io)?.is_some();
         if replaces && !is_empty_directory(&self.parent, &self.name) {
-            // What has the temporary name now is the old one; that it cannot be removed does the new one no harm.
+            // The old directory now has the temporary name. A failure to remove it does not affect the new one.
             exchange(&self.parent, &self.tmp, &self.name).map_err(&io)?;
         } else {
             self.parent.rename(&self.tmp, &self.name).map_err(&io)?;
@@ -85,7 +85,7 @@ impl Output<File> {
         Self::begin(target, parent, name, |parent, tmp| parent.create_file(tmp))
     }
 
-    /// Flushes the file to the disk and gives it its name; what had the name before is gone afterwards.
+    /// Flushes the file to the disk and gives it its name, replacing an earlier file.
     ///
     /// # Errors
     /// When that fails; nothing has changed at the target then.
@@ -110,7 +110,7 @@ impl<C: AsFd> Output<C> {
         let io = |source| TensorError::io(&parent.path_of(&tmp))(source);
         let content = match make(&parent, &tmp) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                // A leftover, unless another process has its lock.
+                // It is a leftover, unless another process holds its lock.
                 let leftover = match parent.kind(&tmp).map_err(io)? {
                     Some(Kind::Directory) => {
                         let dir = parent.open_subdir(&tmp).map_err(io)?;
@@ -142,17 +142,17 @@ impl<C: AsFd> Output<C> {
 }
 
 impl<C> Output<C> {
-    /// Where to write: the directory to put files in, or the file itself.
+    /// Returns the directory to write files into, or the file itself.
     pub fn content(&self) -> &C {
         &self.content
     }
 
-    /// The name it takes in the end.
+    /// Returns the final path.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where it lies meanwhile, for messages.
+    /// Returns the temporary path, for messages.
     pub fn temporary(&self) -> PathBuf {
         self.parent.path_of(&self.tmp)
     }
@@ -160,18 +160,18 @@ impl<C> Output<C> {
 
 impl<C> Drop for Output<C> {
     fn drop(&mut self) {
-        // After a commit there is nothing of that name, or what was replaced.
+        // After a commit the temporary name is free, or belongs to the replaced output.
         let _ = self.parent.remove_all(&self.tmp);
     }
 }
 
-/// Refuses when fewer bytes than these, and a reserve, are free where something is to be written.
+/// Checks that the disk at `at` has room for `bytes` and a reserve.
 ///
 /// # Errors
 /// [`TensorError::NoSpace`].
 pub fn check_space(at: &Path, bytes: u64) -> Result<(), TensorError> {
     let Ok(stat) = nix::sys::statvfs::statvfs(at) else {
-        return Ok(()); // a file system that does not say is tried
+        return Ok(()); // without a report of free space, writing is attempted
     };
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
     let need = bytes.saturating_add(SPARE_BYTES);
@@ -204,7 +204,7 @@ fn is_empty_directory(parent: &Dir, name: &OsStr) -> bool {
     entries.is_ok_and(|entries| entries.is_empty())
 }
 
-/// Returns the reason against deleting this in favour of a new model.
+/// Returns why a directory does not look like a model, and so must not be replaced by one.
 fn looks_like_a_model(parent: &Dir, name: &OsStr) -> io::Result<Option<&'static str>> {
     if parent.kind(name)? != Some(Kind::Directory) {
         return Ok(Some("it is not a directory"));
@@ -222,7 +222,7 @@ fn looks_like_a_model(parent: &Dir, name: &OsStr) -> io::Result<Option<&'static 
     Ok((!is_model).then_some("it does not look like a model"))
 }
 
-/// The directory of a target, and the target's name in it.
+/// Opens the directory of a target. Returns it, and the target's name in it.
 fn parent(target: &Path) -> Result<(Dir, OsString), TensorError> {
     match target.file_name() {
         Some(_) => Dir::of_file(target).map_err(TensorError::io(target)),
@@ -233,12 +233,12 @@ fn parent(target: &Path) -> Result<(Dir, OsString), TensorError> {
     }
 }
 
-/// Another descriptor of the same open file or directory.
+/// Duplicates the descriptor of an open file or directory.
 fn descriptor(of: &impl AsFd) -> io::Result<File> {
     of.as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// Takes the lock of what is being written; file systems without locks are taken as they are.
+/// Locks a file that is being written. On file systems without locks it stays unlocked.
 fn lock(file: &File, target: &Path) -> Result<(), TensorError> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(TensorError::Busy {
@@ -248,7 +248,7 @@ fn lock(file: &File, target: &Path) -> Result<(), TensorError> {
     }
 }
 
-/// Lets two directories change names, at once where the system can.
+/// Exchanges the names of two directories, atomically if the system can.
 fn exchange(parent: &Dir, new: &OsStr, old: &OsStr) -> io::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

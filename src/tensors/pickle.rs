@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Whether a file begins as torch.save makes them: a ZIP archive with a pickle in it, formerly a pickle of protocol 2.
+/// Whether a file begins like those of torch.save: a ZIP archive with a pickle, or in older versions a pickle of protocol 2.
 pub fn begins(file: &[u8]) -> bool {
     file.starts_with(b"PK\x03\x04") || file.starts_with(b"\x80\x02")
 }
@@ -13,7 +13,7 @@ pub fn is_named(path: &Path) -> bool {
     ending.is_some_and(|e| ["pt", "pth", "bin", "ckpt", "pkl"].contains(&e))
 }
 
-/// The pickle that a directory of a model holds instead of safetensors.
+/// Names of pickles in the directory of a model without safetensors.
 pub const IN_DIRECTORY: [&str; 3] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",

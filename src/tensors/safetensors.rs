@@ -1,7 +1,7 @@
-//! The header of a safetensors file: eight bytes of length, JSON, data.
+//! Reads the header of a safetensors file, which consists of eight bytes of length, JSON, and data.
 //!
-//! Parsed here and not by the `safetensors` crate, which takes a name twice, adds sizes without looking for overflow and
-//! cannot say which tensor a cut file ends in.
+//! Parsed here and not by the `safetensors` crate, which accepts a name twice, adds sizes without a check for overflow, and
+//! cannot name the tensor in which a truncated file ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -17,12 +17,12 @@ use crate::text;
 
 /// Bytes of the length at the beginning.
 pub const LENGTH: usize = 8;
-/// Most bytes of a header, as the format's own readers have it.
+/// Most bytes of a header, as in the format's reference implementation.
 const LARGEST_HEADER: u64 = 100_000_000;
 /// Most bytes of an index of shards.
 const LARGEST_INDEX: u64 = 64 << 20;
 
-/// Key of what a header tells besides tensors.
+/// Key of a header's metadata, which is not a tensor.
 pub const METADATA: &str = "__metadata__";
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// The tensors of a file, in the order of their data.
+/// Returns the tensors of a file, in the order of their data.
 ///
 /// # Errors
 /// When the header is not intact, or does not describe the rest of the file byte by byte.
@@ -113,7 +113,7 @@ pub fn parse(path: &Path, file: &[u8]) -> Result<Vec<(String, Entry)>, TensorErr
     }
 }
 
-/// A tensor that begins where the one before ended, and where it ends. Counted from the beginning of the data.
+/// Returns a tensor, which must begin where the previous one ended, and its end. Offsets count from the beginning of the data.
 fn place(
     path: &Path,
     name: &str,
@@ -172,10 +172,10 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Which tensor lies in which file, by an index of shards.
+/// Reads an index of shards: the file of each tensor.
 ///
 /// # Errors
-/// When it cannot be read, or names a file outside of its directory. Files in folders of the directory are fine.
+/// When it cannot be read, or names a file outside its directory. Files in subdirectories are accepted.
 pub fn index(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
     let text = file::read_text(path, LARGEST_INDEX).map_err(TensorError::io(path))?;
     let parsed = text::check_mark(text.as_bytes()).and_then(|()| serde_json::from_str(&text));
@@ -190,7 +190,7 @@ pub fn index(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
     Ok(index.weight_map)
 }
 
-/// Whether a file's name leads to a file in the directory or in a folder of it.
+/// Whether a file's name stays within the directory and its subdirectories.
 fn is_within(name: &str) -> bool {
     let mut parts = Path::new(name).components().peekable();
     let is_plain = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);

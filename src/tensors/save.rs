@@ -1,7 +1,7 @@
-//! Writing, one tensor at a time: what both formats share, and safetensors.
+//! Writes tensors one at a time: the parts that both formats share, and safetensors.
 //!
-//! Written here and not by the `safetensors` crate, which takes all tensors at once, in memory, and makes a file that only
-//! its owner may read.
+//! The `safetensors` crate is not used for writing: it needs all tensors in memory at once, and makes a file that only its owner
+//! may read.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -26,17 +26,17 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub name: String,
-    /// Row-major.
+    /// Sizes of the dimensions, row-major.
     pub shape: Vec<usize>,
     pub dtype: DType,
 }
 
-/// Writes `model.safetensors` into a directory, as a rule [an output's](super::Output::content); above `shard_bytes` of data
-/// `model-00001-of-0000N.safetensors` and `model.safetensors.index.json`. Everything is flushed to the disk.
+/// Writes `model.safetensors` into a directory, usually [an output's](super::Output::content). More than `shard_bytes` of data are
+/// written as `model-00001-of-0000N.safetensors` and `model.safetensors.index.json`. Everything is flushed to the disk.
 ///
-/// `fill` is called once for each tensor and has to fill in all of its values. Within a file the wider types come first,
-/// as readers like their data aligned; apart from that the order is the list's. An error of `fill` ends the writing and
-/// is passed on; what is written so far goes with the output.
+/// `fill` is called once for each tensor and must set all of its values. Within a file the wider types come first, so that data
+/// is aligned for readers; otherwise the order is the list's. An error of `fill` ends the writing and is returned; dropping the
+/// output removes the files.
 ///
 /// # Errors
 /// When a name is there twice, a type is not one of F32, F16 and BF16, the disk is too small, writing fails, or a value
@@ -85,8 +85,8 @@ pub fn save_safetensors<E: From<TensorError>>(
     Ok(())
 }
 
-/// Writes tensors that lie in memory as one safetensors file, byte by byte as they are, without a copy of them. The wider
-/// types come first, then types and tensors by name. `path` is the file's, for messages. Nothing is flushed to the disk.
+/// Writes the bytes of tensors in memory as one safetensors file, without copying them. The wider types come first, then types
+/// and tensors by name. `path` is the file's, for messages. The file is not flushed to the disk.
 ///
 /// # Errors
 /// When a name is there twice, bytes do not fit their shape and type, or writing fails.
@@ -105,8 +105,8 @@ pub fn write_safetensors<'v>(
     stream_safetensors(file, path, metadata, &specs, |i, write| write(bytes[i]))
 }
 
-/// As [`write_safetensors`], of tensors whose bytes need not be in memory together: `give` is called once for each tensor with
-/// its place in the list, and hands over its bytes, in one or more pieces.
+/// Writes a file as [`write_safetensors`] does, of tensors that need not be in memory together: `give` is called once for each
+/// tensor with its index in the list, and provides its bytes in one or more pieces.
 ///
 /// # Errors
 /// As [`write_safetensors`], and when `give` fails.
@@ -146,10 +146,10 @@ fn misfit(path: &Path, spec: &Spec, given: u64, wanted: u64) -> TensorError {
     )
 }
 
-/// Bytes of each tensor, stored as `stored` says.
+/// Checks that tensors can be written in the types that `stored` returns. Returns the bytes of each.
 ///
 /// # Errors
-/// When tensors of that type are not written, or as [`count_bytes`].
+/// When a type cannot be written, and as [`count_bytes`].
 pub(super) fn check(
     path: &Path,
     specs: &[Spec],
@@ -162,7 +162,7 @@ pub(super) fn check(
     count_bytes(path, specs, stored)
 }
 
-/// Bytes of each tensor.
+/// Returns the bytes of each tensor.
 ///
 /// # Errors
 /// When a name is there twice or a size cannot be counted.
@@ -185,12 +185,12 @@ fn count_bytes(
     specs.iter().map(size).collect()
 }
 
-/// Bytes of all together; more than a disk can have when they cannot be counted.
+/// Returns the sum of the bytes; the largest possible number on overflow.
 pub(super) fn total(sizes: &[u64]) -> u64 {
     sizes.iter().fold(0, |sum, &n| sum.saturating_add(n))
 }
 
-/// Ranges of tensors of at most so many bytes together, or of one that is larger.
+/// Divides tensors into ranges of at most `most` bytes each. A larger tensor has a range of its own.
 fn divide(sizes: &[u64], most: u64) -> Vec<std::ops::Range<usize>> {
     let (mut shards, mut from, mut bytes) = (Vec::new(), 0, 0u64);
     for (i, &size) in sizes.iter().enumerate() {
@@ -204,7 +204,7 @@ fn divide(sizes: &[u64], most: u64) -> Vec<std::ops::Range<usize>> {
     shards
 }
 
-/// Length and JSON, the data behind them beginning at a multiple of eight.
+/// Returns length and JSON, padded so that the data begins at a multiple of eight.
 fn header(specs: &[&Spec], metadata: Option<&[(&str, &str)]>) -> Vec<u8> {
     let mut tensors = Map::new();
     if let Some(metadata) = metadata {
@@ -214,7 +214,7 @@ fn header(specs: &[&Spec], metadata: Option<&[(&str, &str)]>) -> Vec<u8> {
     let mut end = 0;
     for spec in specs {
         let from = end;
-        // The sizes were counted.
+        // `count_bytes` has checked this product for overflow.
         end += spec.shape.iter().product::<usize>() * spec.dtype.block_bytes();
         let tensor = json!({
             "dtype": spec.dtype.name(),
@@ -273,14 +273,14 @@ impl Sink {
             .map_err(TensorError::io(&self.path))
     }
 
-    /// Zeros up to a multiple of `alignment`.
+    /// Writes zeros up to a multiple of `alignment`.
     pub(super) fn pad(&mut self, alignment: usize) -> Result<(), TensorError> {
         let rest = self.written % alignment as u64;
         let missing = (alignment as u64 - rest) % alignment as u64;
         self.write(&vec![0; missing as usize])
     }
 
-    /// Has a tensor's values made and writes them as `dtype`. `values` is room that is used again and again.
+    /// Calls `fill` for a tensor's values and writes them as `dtype`. `values` is a buffer that is reused for all tensors.
     pub(super) fn fill<E: From<TensorError>>(
         &mut self,
         spec: &Spec,
@@ -321,12 +321,12 @@ impl Sink {
         }
     }
 
-    /// Hands the rest to the system.
+    /// Passes the buffered bytes to the system.
     fn flush(&mut self) -> Result<(), TensorError> {
         self.file.flush().map_err(TensorError::io(&self.path))
     }
 
-    /// Waits until the disk has it.
+    /// Waits until the file is on the disk.
     pub(super) fn finish(mut self) -> Result<(), TensorError> {
         self.flush()?;
         let synced = self.file.get_ref().sync_all();
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(shards(&[]), [(0, 0)]);
     }
 
-    /// Byte by byte what the format's own library writes of the same tensors, in whatever order they come.
+    /// The file is byte for byte that of the format's own library, for any order of the tensors.
     #[test]
     fn tensors_in_memory_become_the_librarys_file() {
         use safetensors::tensor::{Dtype, TensorView};

@@ -1,4 +1,4 @@
-//! Tensors to read, from whatever holds them.
+//! Reads tensors from a file or directory of any supported format.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -12,17 +12,17 @@ use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
 use crate::file::{self, Dir};
 use crate::text;
 
-/// The file of a directory that holds all tensors, and the one that names shards.
+/// The file of a directory that holds all tensors, and the index of shards.
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// An opened model: its headers are read, its data mapped and not looked at yet.
+/// An opened model: its headers have been read, and its data is mapped but not read.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     files: Vec<Mapped>,
     tensors: Vec<Tensor>,
-    /// Places in `tensors`.
+    /// Indices into `tensors`.
     by_name: HashMap<String, usize>,
     metadata: Option<gguf::Metadata>,
 }
@@ -36,7 +36,7 @@ struct Mapped {
 #[derive(Debug)]
 struct Tensor {
     name: String,
-    /// Place in `files`.
+    /// Index into `files`.
     file: usize,
     /// Whether an index of shards names it; `true` without an index.
     listed: bool,
@@ -138,8 +138,8 @@ impl Source {
             files.push(file);
             places.extend(wanted.iter().map(|tensor| (tensor, path.clone())));
         }
-        // As transformers does it: what the index leaves out is there, in a shard that it names. Of two with the same name
-        // the listed one counts, or else the last one.
+        // As in transformers, a tensor that the index leaves out exists if a listed shard holds it. Of two tensors with the same name, the
+        // listed one counts, or else the last one.
         let mut kept: HashMap<&str, usize> = HashMap::new();
         for (i, tensor) in tensors.iter().enumerate() {
             let before = kept.get(tensor.name.as_str()).map(|&i| &tensors[i]);
@@ -160,7 +160,7 @@ impl Source {
         let kept: HashSet<usize> = kept.into_values().collect();
         let mut i = 0;
         tensors.retain_mut(|tensor| {
-            // It may lie in another shard than the one that the index names.
+            // It may be in another shard than the index names.
             tensor.listed = names.contains(&tensor.name);
             i += 1;
             kept.contains(&(i - 1))
@@ -184,39 +184,39 @@ impl Source {
         }
     }
 
-    /// The opened file or directory.
+    /// Returns the path of the opened file or directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The tensors' names as the files have them, in the files' order; [`text::sanitize`] them before showing.
+    /// Returns the tensors' names in the files' order, unchanged: [`text::sanitize`] them before showing.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let listed = self.tensors.iter().filter(|t| t.listed);
         listed.map(|t| t.name.as_str())
     }
 
-    /// Number of tensors, listed or not.
+    /// Returns the number of tensors, listed or not.
     pub fn count(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Tensors of shards that the index of the shards leaves out. They can be read like the others.
+    /// Returns the names of tensors that the index of shards leaves out. They can be read like the others.
     pub fn unlisted_names(&self) -> impl Iterator<Item = &str> {
         let others = self.tensors.iter().filter(|t| !t.listed);
         others.map(|t| t.name.as_str())
     }
 
-    /// Type and shape of a tensor.
+    /// Returns type and shape of a tensor.
     pub fn info(&self, name: &str) -> Option<&Info> {
         self.by_name.get(name).map(|&i| &self.tensors[i].entry.info)
     }
 
-    /// A GGUF file's metadata.
+    /// Returns a GGUF file's metadata.
     pub fn gguf(&self) -> Option<&gguf::Metadata> {
         self.metadata.as_ref()
     }
 
-    /// Bytes that the tensors take in their files.
+    /// Returns the bytes of the tensors in their files.
     pub fn data_bytes(&self) -> u64 {
         self.tensors.iter().map(|t| t.entry.bytes as u64).sum()
     }
@@ -235,7 +235,7 @@ impl Source {
         self.read(tensor, 0, out)
     }
 
-    /// Fills `out` with the values of some rows, a row being everything behind the first dimension.
+    /// Fills `out` with the values of some rows. A row spans all dimensions after the first.
     ///
     /// # Errors
     /// As [`Self::read_into`], when there are fewer rows, and when a row is stored in part of a block.
@@ -270,7 +270,7 @@ impl Source {
         self.read(tensor, rows.start * row, out)
     }
 
-    /// Whether a tensor's stored bytes are these. They are compared a block at a time, so that the file need not be resident.
+    /// Whether a tensor's stored bytes equal `bytes`. They are compared a block at a time, so that the file need not be resident.
     ///
     /// # Errors
     /// When the file lacks the tensor.
@@ -279,7 +279,7 @@ impl Source {
         Ok(tensor.entry.bytes == bytes.len() && self.holds_at(name, 0, bytes)?)
     }
 
-    /// Whether a tensor's stored bytes from byte `from` on are these.
+    /// Whether a tensor's stored bytes from byte `from` on equal `bytes`.
     ///
     /// # Errors
     /// When the file lacks the tensor.
@@ -312,7 +312,7 @@ impl Source {
         Ok((tensor, &self.files[tensor.file]))
     }
 
-    /// Values from the `from`th on; both ends lie at blocks' ends and within the tensor.
+    /// Reads values from number `from` on; both ends must lie at the ends of blocks and within the tensor.
     fn read(&self, tensor: &Tensor, from: usize, out: &mut [f32]) -> Result<(), TensorError> {
         let file = &self.files[tensor.file];
         let dtype = tensor.entry.info.dtype;
@@ -362,8 +362,8 @@ impl Mapped {
         })
     }
 
-    /// Gives back the memory that large parts of the file were mapped into: a model that is read through once need not be resident
-    /// twice, nor one that is read a layer at a time at all. The system keeps what it likes of the file.
+    /// Releases the memory of large mapped parts of the file, so that a model that is read once is not resident twice, and one that is
+    /// read a layer at a time is not resident at all. The system may keep the file in its cache.
     fn let_go(&self, start: usize, len: usize) {
         const LARGE: usize = 1 << 20;
         if len >= LARGE {
@@ -377,7 +377,7 @@ impl Mapped {
     }
 }
 
-/// A file's tensors with its place.
+/// Adds the index of their file to tensors.
 fn tag(file: usize, tensors: Vec<(String, Entry)>) -> Vec<Tensor> {
     let tensors = tensors.into_iter();
     tensors

@@ -1,6 +1,6 @@
-//! Durations for readers.
+//! Formats durations.
 
-/// `48 s`, `3m12s`, `2h05m`.
+/// Formats a duration as `48 s`, `3m12s` or `2h05m`.
 pub fn duration(seconds: f64) -> String {
     let s = seconds.max(0.0).round() as u64;
     match s {

@@ -1,10 +1,9 @@
-//! Paths as text, to the byte.
+//! Writes paths as text that can be read back exactly.
 //!
-//! A path of Unix is any bytes; a text of JSON, TOML or an argument of this program is Unicode. Wherever a path is
-//! written as text that is read back (JSON, the lock, config.toml, names of runs and models), [`to_text`] writes it and
-//! [`to_path`] reads it: a byte that is not UTF-8 is written `\xNN` (`lat\xe9`), and all else stays as it is. A name that
-//! itself holds such an escape has `\x5c` in the place of its backslash. `serde_json::json!` panics on a path that is not
-//! UTF-8, so paths go through here.
+//! A Unix path may contain any bytes, while texts of JSON and TOML and the arguments of this program are Unicode. Wherever a path is
+//! written as text that is read back (JSON, the lock, config.toml, names of runs and models), [`to_text`] writes it and [`to_path`]
+//! reads it: a byte that is not UTF-8 is written `\xNN` (`lat\xe9`), and other characters are unchanged. In a name that contains such
+//! an escape, `\x5c` replaces the backslash. `serde_json::json!` panics on a path that is not UTF-8, so paths are converted first.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -38,7 +37,7 @@ pub fn to_text(path: &(impl AsRef<OsStr> + ?Sized)) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Reads what [`to_text`] wrote.
+/// Reads the text of [`to_text`].
 pub fn to_path(text: &str) -> Cow<'_, Path> {
     if !text.contains("\\x") {
         return Cow::Borrowed(Path::new(text));

@@ -1,8 +1,8 @@
-//! Foreign text: names of directories, journals, logs, configs and messages that someone else may have written.
+//! Handles foreign text: names of directories, journals, logs, configs and messages that may come from an untrusted source.
 //!
-//! It is made harmless where it enters ([`clean`]) and once more where it leaves for a terminal ([`sanitize`],
-//! [`path`], [`json`]), cut to what a place can hold ([`cut`], [`fit`]), and quoted where a reader may paste it into
-//! a shell ([`argument`]). A path that is read back is written [to the byte](exact). This room knows nothing else of the house.
+//! Such text is made harmless when it is read ([`clean`]) and again before it is printed to a terminal ([`sanitize`], [`path`],
+//! [`json`]). It is cut to the room that a place has ([`cut`], [`fit`]), and quoted where a reader may paste it into a shell
+//! ([`argument`]). A path that is read back is written [exactly](exact). This module depends on no other module of the program.
 
 mod duration;
 pub mod exact;
@@ -21,19 +21,19 @@ pub use python::{BYTE_ORDER_MARK, check_mark, python_json, replace_words};
 pub use sanitize::{is_invisible, sanitize};
 pub use shell::argument;
 
-/// Bytes that a text from elsewhere may have; the rest becomes `…`.
+/// Most bytes of a foreign text; the rest becomes `…`.
 pub const LONGEST: usize = 4096;
 
-/// Foreign text as it may enter: [sanitised](sanitize), and cut to [`LONGEST`] bytes.
+/// Returns foreign text [sanitised](sanitize), and cut to [`LONGEST`] bytes.
 pub fn clean(text: &str) -> Cow<'_, str> {
     match cut(text, LONGEST) {
         Cow::Borrowed(text) => sanitize(text),
-        // What is cut off is not looked at: a text of megabytes costs no more than one of kilobytes.
+        // The text is cut first, so that megabytes cost no more than kilobytes.
         Cow::Owned(head) => Cow::Owned(sanitize(&head).into_owned()),
     }
 }
 
-/// At most `most` bytes of a text (at least 3), the last character being `…` where something is missing.
+/// Cuts a text to at most `most` bytes (at least 3). The last character of a cut text is `…`.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
@@ -45,12 +45,12 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", &text[..head]))
 }
 
-/// Columns of a terminal that a [sanitised](sanitize) text takes.
+/// Returns the columns of a terminal that a [sanitised](sanitize) text takes.
 pub fn width(text: &str) -> usize {
     text.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
-/// A [sanitised](sanitize) text over exactly `columns` columns of a terminal: filled up with spaces, or cut with `…`.
+/// Fits a [sanitised](sanitize) text into exactly `columns` columns of a terminal: pads it with spaces, or cuts it with `…`.
 pub fn fit(text: &str, columns: usize) -> String {
     let wide = width(text);
     if wide <= columns {
@@ -69,12 +69,12 @@ pub fn fit(text: &str, columns: usize) -> String {
     if columns > 0 {
         out.push('…');
     }
-    // A wide character may have left a column.
+    // A wide character that did not fit may have left a column.
     out.push_str(&" ".repeat(room));
     out
 }
 
-/// `12,345`.
+/// Formats a number with separators: `12,345`.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -87,7 +87,7 @@ pub fn thousands(n: u64) -> String {
     out
 }
 
-/// `1 layer`, `2 layers`.
+/// Formats a number with its noun: `1 layer`, `2 layers`.
 pub fn plural(n: usize, what: &str) -> String {
     match n {
         1 => format!("{n} {what}"),
@@ -95,12 +95,12 @@ pub fn plural(n: usize, what: &str) -> String {
     }
 }
 
-/// A path for a message: as [`exact::to_text`] writes it, and [`sanitize`]d.
+/// Formats a path for a message: as [`exact::to_text`] writes it, and [`sanitize`]d.
 pub fn path(path: &Path) -> String {
     sanitize(&exact::to_text(path)).into_owned()
 }
 
-/// A JSON document that says the same and is harmless to print: what [`sanitize`] would take out of its texts is
+/// Returns an equivalent JSON document that is harmless to print: characters that [`sanitize`] would remove from its texts are
 /// written as `\u` escapes.
 pub fn json(document: &str) -> Cow<'_, str> {
     let risky = |c: char| c == '\u{7f}' || !c.is_ascii() && (c.is_control() || is_invisible(c));

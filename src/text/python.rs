@@ -1,20 +1,20 @@
-//! JSON as Python writes it: `json.dumps` writes NaN, Infinity and -Infinity, which JSON does not have.
+//! Parses JSON of Python, whose `json.dumps` writes NaN, Infinity and -Infinity, which JSON does not have.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Python's words for floats that JSON cannot hold.
+/// Python's names of floats that JSON cannot hold.
 const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
 /// The byte order mark of UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Parses JSON, and what Python's `json` reads besides: NaN, Infinity and -Infinity become texts of the same letters, so
-/// that a reader who needs a number there refuses them by the key, and keys that are not used may have them.
+/// Parses JSON with the extensions of Python's `json`: NaN, Infinity and -Infinity become texts of the same letters. Code that
+/// needs a number there then refuses the text and names the key, while keys that are not used may have them.
 ///
 /// # Errors
-/// When it is not JSON apart from that, or begins with a byte order mark, which is named.
+/// When the text is not JSON with these extensions, or begins with a byte order mark.
 pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
     check_mark(bytes)?;
     let quoted = |word: &[u8]| [b"\"", word, b"\""].concat();
@@ -27,7 +27,7 @@ pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
     }
 }
 
-/// Looks for a byte order mark, of which a parser would only say that it expected a value.
+/// Checks for a byte order mark, which a parser would only report as a missing value.
 ///
 /// # Errors
 /// When the bytes begin with one.
@@ -40,7 +40,7 @@ pub fn check_mark(bytes: &[u8]) -> serde_json::Result<()> {
     }
 }
 
-/// Replaces those of `words` that stand outside of JSON's strings. Borrowed when none does.
+/// Replaces the `words` that stand outside JSON's strings. Returns the input borrowed if it does not contain any.
 pub fn replace_words<'a>(
     bytes: &'a [u8],
     words: &[&[u8]],

@@ -1,13 +1,13 @@
-//! Foreign text must not be able to draw.
+//! Removes everything from foreign text that could control a terminal or disguise the text.
 //!
-//! Taken out: escape sequences (CSI, OSC, DCS and their kin) with what they carry, C0 and C1 controls, bidirectional
-//! controls, and characters that show nothing or change how the one before is shown (zero-width spaces, fillers, soft
-//! hyphens, variation selectors, tags, emoji modifiers, non-characters). Line ends and tabs become spaces.
+//! Removed: escape sequences (CSI, OSC, DCS and similar) with their contents, C0 and C1 controls, bidirectional controls, and
+//! characters that are invisible or change the display of the previous one (zero-width spaces, fillers, soft hyphens, variation
+//! selectors, tags, emoji modifiers, non-characters). Line ends and tabs become spaces.
 //!
-//! Kept: the ordinary text of every script, with its combining marks, but for a pile of them that would climb over the
-//! lines above and for one that has no character to stand on. The zero-width joiner and non-joiner are kept after a
-//! letter or mark that is not ASCII, where Arabic, Persian and the scripts of India need them. Between emoji they are
-//! dropped: a joined emoji falls apart into its members, whose widths all terminals agree on.
+//! Kept: the ordinary text of every script, with its combining marks, except marks that would pile up over the lines above, and
+//! marks without a base character. The zero-width joiner and non-joiner are kept after a letter or mark that is not ASCII, where
+//! Arabic, Persian and the scripts of India need them. Between emoji they are removed: a joined emoji falls apart into its
+//! members, whose widths are the same on all terminals.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -15,13 +15,13 @@ use std::str::Chars;
 
 use unicode_width::UnicodeWidthChar;
 
-/// Marks that may stand on one character; Hebrew with vowels and accents needs as many.
+/// Most combining marks on one character; Hebrew with vowels and accents needs this number.
 const MARKS: usize = 5;
 
-/// The text without anything that could draw, hide or reorder. Never longer than `text`, and the same again when it is
-/// sanitised again.
+/// Returns the text without anything that could draw, hide or reorder. The result is never longer than `text`, and sanitising it
+/// again does not change it.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    // Nearly all text there is.
+    // The most common case.
     if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -40,7 +40,7 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(out.text)
 }
 
-/// Text that is being put together, with what the next character may depend on.
+/// Text that is being assembled, with the state that the next character depends on.
 struct Clean {
     text: String,
     last: Option<char>,
@@ -57,7 +57,7 @@ impl Clean {
         }
     }
 
-    /// Adds a character that shows, or a mark or joiner where it belongs.
+    /// Appends a visible character, or a mark or joiner where it is permitted.
     fn push(&mut self, c: char) {
         match (is_joiner(c), c.width()) {
             (true, _) if !self.last.is_some_and(joins) => return,
@@ -75,14 +75,14 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether a joiner after this character may mean something.
+/// Whether a joiner may follow this character.
 fn joins(c: char) -> bool {
     !c.is_ascii() && !is_joiner(c) && (c.is_alphabetic() || c.width() == Some(0))
 }
 
-/// After ESC.
+/// Skips an escape sequence, after its ESC.
 fn skip_escape(chars: &mut Peekable<Chars<'_>>) {
-    // One that is broken off by another is nothing.
+    // A second ESC breaks the sequence off.
     if chars.peek() == Some(&'\u{1b}') {
         return;
     }
@@ -113,7 +113,7 @@ fn skip_csi(chars: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Up to the string terminator or BEL; one that never ends takes the rest of the line.
+/// Skips the contents of a control string, up to the string terminator or BEL. Without an end, the rest of the line is skipped.
 fn skip_string(chars: &mut Peekable<Chars<'_>>) {
     while let Some(c) = chars.next() {
         match c {
@@ -129,7 +129,7 @@ fn skip_string(chars: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Whether a character that is no control shows nothing, reorders others, or only changes how others are shown.
+/// Whether a character, other than a control character, is invisible, reorders others, or only changes the display of others.
 pub fn is_invisible(c: char) -> bool {
     let code = u32::from(c);
     match code {
@@ -145,7 +145,7 @@ pub fn is_invisible(c: char) -> bool {
         | 0x1bca0..=0x1bca3
         | 0x1d173..=0x1d17a
         | 0xe0000..=0xe0fff => true,
-        // Emoji modifiers: on some terminals they take columns, on others none.
+        // Emoji modifiers take columns on some terminals only.
         0x1f3fb..=0x1f3ff => true,
         0xfdd0..=0xfdef => true,
         // The last two of every plane are not characters.
@@ -249,7 +249,7 @@ mod tests {
         assert!(matches!(sanitize("plain ~ text"), Cow::Borrowed(_)));
     }
 
-    /// Every character, alone and after a letter and an emoji, with what it may do to its neighbours.
+    /// Checks every character, alone and after a letter and an emoji, and its effect on its neighbours.
     #[test]
     fn every_character_is_either_harmless_or_gone() {
         for c in '\0'..=char::MAX {

@@ -1,4 +1,4 @@
-//! Words for a shell.
+//! Quotes words for a shell.
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::{is_invisible, sanitize};
 
-/// A path as one word of a command that a reader may paste into a shell: as it is where that is safe, else in single
-/// quotes, and where it holds what must not be printed, as `$'...'` with bytes as `\xNN` (bash, zsh, ksh).
+/// Returns a path as one word of a command that a reader may paste into a shell: unchanged if that is safe, else in single quotes, or
+/// as `$'...'` with bytes as `\xNN` (bash, zsh, ksh) if it contains characters that must not be printed.
 pub fn argument(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let text = std::str::from_utf8(bytes).ok();
@@ -16,7 +16,7 @@ pub fn argument(path: &Path) -> String {
         if !bytes.is_empty() && bytes.iter().all(plain) && bytes[0] != b'-' {
             return text.into();
         }
-        // A path that begins with a hyphen would be an option, in quotes or not.
+        // A path that begins with a hyphen would be an option, even in quotes.
         let text = if bytes.first() == Some(&b'-') {
             format!("./{text}")
         } else {

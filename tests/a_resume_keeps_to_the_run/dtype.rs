@@ -1,8 +1,8 @@
-//! `train.dtype`: resolved when a run begins, and kept.
+//! `train.dtype` is resolved when a run begins, and kept when it is resumed.
 
 use super::*;
 
-/// The program with these arguments, where products of bf16 are plain loops: exit code, stdout, stderr.
+/// Runs the program without bf16 units, where bf16 products are plain loops. Returns exit code, stdout and stderr.
 fn without_bf16(place: &Place, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = place.heirloom(args);
     let output = command.env("HEIRLOOM_UNIT", "portable").output().unwrap();
@@ -10,7 +10,7 @@ fn without_bf16(place: &Place, args: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), out, err)
 }
 
-/// Stops run `name` with a checkpoint once it trains, where products of bf16 are plain loops. Returns its stdout.
+/// Starts run `name` without bf16 units, and stops it with a checkpoint once it trains. Returns its stdout.
 fn stopped_without_bf16(place: &Place, name: &str, dtype: &str) -> String {
     let dtype = format!("train.dtype={dtype}");
     let long = ["--set", "reference.train.steps=1000000", "--set", &dtype];
@@ -55,7 +55,7 @@ fn auto_is_resolved_at_the_start_and_kept() {
     let shown = place.expect(0, &["show", "r"]);
     assert!(shown.contains(&head), "{shown}");
 
-    // With the best unit of this machine the run stays what it is, and so does the reason.
+    // With the best unit of this machine, the run keeps its dtype and the reason.
     let out = place.expect(0, &[&["train", "--resume", "r"], &AT_ONCE[..]].concat());
     assert!(out.contains(&head), "{out}");
     assert_eq!(dtype(&place, "r"), "f32");
@@ -119,7 +119,7 @@ fn emulated_bf16_is_warned_about_and_not_resumed_unasked() {
     assert_eq!(kept, "f32");
 }
 
-/// Programs that did not know the key computed in f32.
+/// Programs without the key computed in f32.
 #[test]
 fn a_run_without_a_dtype_is_resumed_in_f32() {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! A resume continues with the run that was interrupted: every key of the config has a rule that describes what may
-//! change, and when; device and threads stay, or the change is reported.
+//! A resume continues the interrupted run: every key of the config has a rule that defines whether and when it may change. Device and
+//! threads are kept, or their change is reported.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,7 +12,7 @@ use heirloom::config::keys::{KEYS, OnResume, Stage};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Another value for each key, good together with all the others.
+/// Another value for each key; all of them together are valid.
 const OTHERS: &[(&str, &str)] = &[
     ("model.family", "llama"),
     ("model.n_layer", "6"),
@@ -93,7 +93,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("notify.terminal", "bell"),
     ("dist.timeout_s", "60"),
 ];
-/// Their new values need other files, which the tests of changed texts bring.
+/// Keys whose new values need other files, which other tests cover.
 const FILES: [&str; 2] = ["data.val", "data.tokenizer"];
 
 /// Stops run `name` with a checkpoint once it trains in a phase.
@@ -121,7 +121,7 @@ fn value<'a>(config: &'a toml::Table, path: &str) -> Option<&'a toml::Value> {
     table.get(name)
 }
 
-/// Every key of the table at a stage of a real run: a refused one alone, all that are accepted at once.
+/// Tests every key of the table at a stage of a real run: refused ones one by one, and accepted ones all at once.
 fn every_key(place: &Place, name: &str, stage: Stage, phase: &str) {
     let text = include_str!("../../src/corpus/tinyshakespeare.txt");
     std::fs::write(place.path().join("copy.txt"), text).unwrap();
@@ -146,7 +146,7 @@ fn every_key(place: &Place, name: &str, stage: Stage, phase: &str) {
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(2), "{set}\n{out}\n{err}");
         if ["model.n_kv_head", "model.rope_theta"].contains(path) {
-            // Not of this family, which is reported first.
+            // The key belongs to another family, which is reported first.
             let no_meaning = format!("{path} has no meaning for model.family");
             assert!(err.contains(&no_meaning), "{set}: {err}");
             continue;
@@ -191,7 +191,7 @@ fn every_key(place: &Place, name: &str, stage: Stage, phase: &str) {
         assert!(printed.contains(&format!("{path} = ")), "{path}: {printed}");
         assert_ne!(value(&after, path), value(&before, path), "{path}");
     }
-    // What was refused is in the config as it was.
+    // Refused keys are unchanged in the config.
     for key in KEYS {
         if !accepted
             .iter()
@@ -227,7 +227,7 @@ fn every_key_in_a_control() {
     let place = Place::new();
     let matched = ["--set", "match.tolerance=100.0", "--set", "train.steps=500"];
     stopped_in(&place, "r", "control-random", &matched);
-    // Both controls are switched off: the control in progress is given up, and the run is done.
+    // Both controls are switched off: the control in progress is abandoned, and the run is done.
     every_key(&place, "r", Stage::Controls, "none");
     let show = place.show("r");
     assert_eq!(show["state"], "done", "{show}");
@@ -253,7 +253,7 @@ fn a_control_in_progress_can_be_given_up() {
     assert_eq!(names, ["reference_continued"]);
 }
 
-/// Its phase ends as it was begun, however often it is resumed; the next one has the new value.
+/// The present phase keeps its value, however often it is resumed; the next phase has the new value.
 #[test]
 fn a_value_for_the_next_phase_waits_for_it() {
     let place = Place::new();
@@ -274,7 +274,7 @@ fn a_value_for_the_next_phase_waits_for_it() {
         &[&["train", "mini.toml", "--name", "whole"], &settings[..]].concat(),
     );
     stopped_in(&place, "r", "round-1", &settings);
-    // Resumed with another number of tokens, stopped again in the same round, and resumed without.
+    // Resumes with another number of tokens, stops in the same round, and resumes without it.
     let set = ["--set", "train.batch_tokens=512"];
     let seq = place.events("r").last().unwrap()["seq"].as_u64();
     let mut child = place.start(&[&["train", "--resume", "r"], &set[..]].concat());
@@ -316,7 +316,7 @@ fn a_value_for_the_next_phase_waits_for_it() {
     assert_eq!(infos.next_back(), Some(512));
 }
 
-/// Controls repeat the rounds: without another round, the value is not used, and the config shows it.
+/// Controls have the values of the rounds: without another round, the new value is not used, which is reported.
 #[test]
 fn a_value_that_waits_in_vain_is_reported() {
     let place = Place::new();
@@ -386,7 +386,7 @@ fn a_rollback_returns_to_the_phases_own_values() {
     });
     ctl(&["quit"]);
     wait("the end", || child.try_wait().unwrap());
-    // Tokens of consecutive `train` events tell the size of a step.
+    // The tokens of consecutive `train` events give the size of a step.
     let per_step = |phase: &str, branch: u64| {
         let events = place.events("mine");
         let steps: Vec<(u64, u64)> = events
@@ -426,7 +426,7 @@ fn an_edited_config_is_judged_like_an_override() {
             "put model.n_layer = 4 back",
         ],
     );
-    // A checkpoint of an earlier version has no config in it: its weights have a shape.
+    // A checkpoint of an earlier version contains no config; the shape follows from its weights.
     let latest = std::fs::canonicalize(place.run_dir("r").join("checkpoints/latest")).unwrap();
     let state = latest.join("state.json");
     let mut json: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
@@ -454,7 +454,7 @@ fn an_edited_config_is_judged_like_an_override() {
     place.expect(0, &["train", "--resume", "r", "--set", "train.steps=20"]);
 }
 
-/// The events of the processes that worked on a run.
+/// Returns device and threads of the processes that worked on a run.
 fn infos(place: &Place, name: &str) -> Vec<(String, u64)> {
     let events = place.events(name);
     let infos = events
@@ -507,7 +507,7 @@ fn device_and_threads_stay_or_the_change_is_reported() {
         infos(&place, "r"),
         [("cpu".to_string(), 1), ("cpu".to_string(), 1)]
     );
-    // As a larger machine with a GPU has left it.
+    // Changes the journal to that of a larger machine with a GPU.
     let path = place.run_dir("r").join("events.jsonl");
     let journal = std::fs::read_to_string(&path).unwrap();
     let moved = journal

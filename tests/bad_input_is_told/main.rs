@@ -1,4 +1,4 @@
-//! What was wrong, where, and what to do; exit code 2; nothing overwritten, no panic.
+//! Bad input ends with exit code 2 and a message that names the error, its place and a remedy, without overwriting files or a panic.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -181,7 +181,7 @@ fn torn_lines_of_a_journal_are_skipped() {
     let mut torn = lines.join("\n") + "\n";
     torn.push_str("{\"v\":1,\"seq\":99999,\"t\":17");
     std::fs::write(&path, torn).unwrap();
-    // The torn line in the middle is reported, the torn tail is not.
+    // The incomplete line in the middle is reported, the incomplete tail is not.
     assert_eq!(place.show("mine")["state"], "interrupted");
     place.expect(
         0,
@@ -213,7 +213,7 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         err.contains(latest) && err.contains("model.safetensors"),
         "{err}"
     );
-    // The offer can be taken as it stands.
+    // The offered command can be used unchanged.
     let offer = err
         .split("--resume ")
         .nth(1)
@@ -224,7 +224,7 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         .unwrap();
     assert!(name.contains('@') && !name.contains(latest), "{err}");
     let offered = name.split_once('@').unwrap().1;
-    // Without a name the newest that is intact is taken, and the damage is reported.
+    // Without a name, the newest intact checkpoint is used, and the damage is reported.
     place.expect(
         0,
         &["train", "--resume", "mine", "--set", "train.steps=120"],
@@ -237,7 +237,7 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         e["kind"] == "warning" && message.contains(latest) && message.contains("resuming from")
     }));
 
-    // A flipped bit, with every length right, is seen too.
+    // A flipped bit is also detected, although every length is correct.
     interrupted(&place, "other");
     let weights = place
         .run_dir("other")
@@ -319,7 +319,7 @@ fn other_data_is_not_resumed_on() {
     );
 }
 
-/// A file system of its own for the runs, unmounted when dropped.
+/// A separate file system for the runs, which is unmounted when this is dropped.
 struct SmallDisk<'a>(&'a Place);
 
 impl<'a> SmallDisk<'a> {
@@ -359,7 +359,7 @@ fn a_full_disk_warns_damages_nothing_and_recovers() {
     args.extend(set);
     let mut child = place.start(&args);
     place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
-    // Something else takes all the space there is.
+    // Another file takes all of the space.
     let ballast = place.path().join("runs/ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     while file.write_all(&[0; 1024]).is_ok() {}
@@ -472,7 +472,7 @@ fn references_that_cannot_be_used() {
     )
     .unwrap();
     train(&["data.train=short.txt"], &["short.txt", "11 tokens", "33"]);
-    // A config.json that speaks of a model no machine could hold.
+    // A config.json of a model that no machine could hold.
     let damaged = |from: &str, to: &str, words: &[&str]| {
         let file = model.join("config.json");
         let text = std::fs::read_to_string(&file).unwrap();

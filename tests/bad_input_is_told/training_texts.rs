@@ -1,4 +1,4 @@
-//! Texts that cannot be trained on.
+//! Tests texts that cannot be used for training.
 
 use super::*;
 
@@ -99,7 +99,7 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     assert_eq!(json["total"]["documents"], 3);
     assert_eq!(json["left_out"].as_array().unwrap().len(), 3);
 
-    // The same texts, without the bad one, for a run; then what it reads is reported.
+    // Without the bad text, a run starts and reports its texts.
     std::fs::remove_file(place.path().join("d/b.jsonl")).unwrap();
     let prepare = [
         "data",

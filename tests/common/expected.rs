@@ -1,5 +1,5 @@
-//! What an operator must find on the screen, computed from the lines of a journal alone: no type of the program takes part, but
-//! for its forms of numbers.
+//! Computes the expected figures on the screen from the lines of a journal, without the program's types except its formats of
+//! numbers.
 
 use heirloom::run::show::duration;
 use heirloom::run::table::{bytes, count};
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-/// A choice of a decision, as the tables name it.
+/// A choice of a decision, by its name in the tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Choice {
     Grow(u64),
@@ -15,13 +15,13 @@ pub enum Choice {
     Stop,
 }
 
-/// The events of a journal, looked at `now`, Unix time in milliseconds.
+/// The events of a journal, and the time `now` at which they are shown, Unix time in milliseconds.
 pub struct Expected {
     events: Vec<Value>,
     now: i64,
 }
 
-/// `12,345`.
+/// Formats `12,345`.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let groups = digits.as_bytes().rchunks(3).rev();
@@ -29,7 +29,7 @@ pub fn thousands(n: u64) -> String {
     groups.join(",")
 }
 
-/// `4 min ago`.
+/// Formats `4 min ago`.
 fn ago(ms: i64) -> String {
     match (ms as f64 / 1000.0).round() as i64 {
         0..10 => "just now".into(),
@@ -40,14 +40,14 @@ fn ago(ms: i64) -> String {
     }
 }
 
-/// A duration in whole minutes, rounded up: what it looks like from ten minutes on.
+/// Formats a duration of more than ten minutes: in whole minutes, rounded up.
 fn coarse(seconds: f64) -> String {
     assert!(seconds > 600.0, "{seconds}");
     duration((seconds / 60.0).ceil() * 60.0)
 }
 
 impl Expected {
-    /// Reads a journal that is looked at `silence` milliseconds after its last event.
+    /// Reads a journal that is shown `silence` milliseconds after its last event.
     pub fn new(journal: &str, silence: i64) -> Self {
         let lines = journal.lines();
         let events: Vec<Value> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -59,13 +59,13 @@ impl Expected {
         event["kind"] == kind
     }
 
-    /// Where the present phase begins.
+    /// Returns the index at which the present phase begins.
     fn begin(&self) -> usize {
         let begins = |e: &Value| Self::is_kind(e, "phase") && e["result"].is_null();
         self.events.iter().rposition(begins).unwrap()
     }
 
-    /// The events of a kind in the present phase.
+    /// Returns the events of a kind in the present phase.
     fn in_phase(&self, kind: &str) -> Vec<&Value> {
         let events = self.events[self.begin()..].iter();
         events.filter(|e| Self::is_kind(e, kind)).collect()
@@ -98,12 +98,12 @@ impl Expected {
         self.events[self.begin()]["layers"].as_u64().unwrap()
     }
 
-    /// How far the round is: `step 62,300/100,000`.
+    /// Returns the progress of the round: `step 62,300/100,000`.
     pub fn progress(&self) -> String {
         format!("step {}/{}", thousands(self.step()), thousands(self.due()))
     }
 
-    /// The training loss: an average with a decay of 0.98 a step, or where it is not finite.
+    /// Returns the training loss: an average with a decay of 0.98 per step, or the text for a loss that is not finite.
     pub fn train(&self) -> String {
         let events = self.in_phase("train");
         let last = events.last().unwrap();
@@ -111,7 +111,7 @@ impl Expected {
         if last["loss"].is_null() {
             return format!("train not finite @{}", thousands(step(last)));
         }
-        // What is older weighs less than 1e-8.
+        // Older values have weights below 1e-8.
         let recent: Vec<&&Value> = events
             .iter()
             .filter(|e| step(e) + 1000 >= step(last))
@@ -129,7 +129,7 @@ impl Expected {
         format!("train {:.3}", sum / weight)
     }
 
-    /// The validation loss with the best of the phase: `val 2.9493 best`, `val 2.9493 (best 2.9402 @61,000)`.
+    /// Returns the validation loss with the best of the phase: `val 2.9493 best`, `val 2.9493 (best 2.9402 @61,000)`.
     pub fn val(&self) -> String {
         let evals = self.in_phase("eval");
         let loss = |e: &Value| e["val_loss"].as_f64().unwrap();
@@ -155,7 +155,7 @@ impl Expected {
         format!("gap {gap:+.4} ±{stderr:.4}")
     }
 
-    /// The ages of the last evaluation and of the last checkpoint.
+    /// Returns the ages of the last evaluation and of the last checkpoint.
     pub fn ages(&self) -> [String; 2] {
         let age = |kind| ago(self.now - self.last(kind)["t"].as_i64().unwrap());
         [
@@ -164,13 +164,13 @@ impl Expected {
         ]
     }
 
-    /// Relative cost of a token with so many layers: matrices and attention of each, and the head.
+    /// Returns the relative cost of a token with a number of layers: matrices and attention of each layer, and the head.
     fn cost(&self, layers: u64) -> f64 {
         let [d, t, v] = ["n_embd", "context_length", "vocab"].map(|key| self.info(key) as f64);
         layers as f64 * (12.0 * d * d + t * d) + v * d
     }
 
-    /// Seconds for so many steps with so many layers, at the speed of the last 50 training events.
+    /// Returns the seconds of a number of steps and layers, at the speed of the last 50 training events.
     fn seconds(&self, steps: u64, layers: u64) -> f64 {
         let events = self.in_phase("train");
         let recent = &events[events.len().saturating_sub(50)..];
@@ -181,13 +181,13 @@ impl Expected {
         tokens / speed * self.cost(layers) / self.cost(self.layers())
     }
 
-    /// The time to the next decision, while its round trains.
+    /// Returns the time to the next decision, while its round trains.
     pub fn decision_in(&self) -> String {
         let left = self.seconds(self.due() - self.step(), self.layers());
         format!("decision in {}", coarse(left))
     }
 
-    /// The time to the end of the recipe with all growths that are possible, and when that is.
+    /// Returns the time to the end of the recipe with all possible growths, and the time of day of the end.
     pub fn done_in(&self) -> String {
         let left = self.due().saturating_sub(self.step());
         let mut seconds = self.seconds(left, self.layers());
@@ -199,7 +199,7 @@ impl Expected {
         format!("done in ~{}, {}", coarse(seconds), self.clock(seconds))
     }
 
-    /// Local time so many seconds from now: the hour, with its day unless that is today, or the date.
+    /// Formats the local time in `seconds` seconds: the time of day, with the weekday unless it is today, or the date.
     fn clock(&self, seconds: f64) -> String {
         let local = |ms| {
             let time = Timestamp::from_millisecond(ms).unwrap();
@@ -215,14 +215,14 @@ impl Expected {
         then.strftime(form).to_string()
     }
 
-    /// The last evidence that a decision was opened with.
+    /// Returns the last decision that was opened, with its evidence.
     fn decision(&self) -> &Value {
         let mut events = self.events.iter().rev();
         let opens = |e: &&Value| Self::is_kind(e, "decision") && e["status"] == "open";
         events.find(opens).unwrap()
     }
 
-    /// Of which step the evidence is, how old it is, and what may be newer.
+    /// Returns the step of the evidence, its age, and a hint if newer figures exist.
     pub fn evidence(&self, open: bool) -> String {
         let decision = self.decision();
         let round = &decision["evidence"]["round"];
@@ -238,7 +238,7 @@ impl Expected {
         format!("evidence of round {round} step {step}, {old} steps old{rest}")
     }
 
-    /// Layers, parameters, memory, tokens a second, duration and end of a choice, made now.
+    /// Returns layers, parameters, memory, tokens per second, duration and end of a choice that is made now.
     pub fn cells(&self, choice: Choice) -> [String; 6] {
         let have = self.layers();
         let costs = self.decision()["evidence"]["costs"].as_array().unwrap();
@@ -260,7 +260,7 @@ impl Expected {
                     format!("{have}→{}", have + add),
                     count(whole(cost, "parameters")),
                     bytes(whole(cost, "memory_bytes")),
-                    // The fixture's run has trained no model of this size.
+                    // The fixture's run has not trained a model of this size.
                     format!("~{}", count(speed as u64)),
                     format!("~{duration}"),
                     end,
@@ -292,7 +292,7 @@ impl Expected {
         }
     }
 
-    /// What a confirmation repeats of that.
+    /// Returns the cells that a confirmation repeats.
     pub fn repeated(&self, choice: Choice) -> Vec<String> {
         let [layers, parameters, memory, speed, takes, end] = self.cells(choice);
         let until = format!("{takes}, until {end}");
@@ -307,7 +307,7 @@ impl Expected {
         }
     }
 
-    /// The same in a sentence, as the prompt has it.
+    /// Returns the sentence of the prompt about a choice.
     pub fn sentence(&self, choice: Choice) -> String {
         let [layers, parameters, memory, speed, takes, end] = self.cells(choice);
         match choice {

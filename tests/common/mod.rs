@@ -1,4 +1,4 @@
-//! The real program on a miniature recipe: a 4-layer reference of width 32, three rounds at most, both controls.
+//! Runs the real program on a miniature recipe: a 4-layer reference of width 32, at most three rounds, and both controls.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longest wait for anything.
+/// Longest wait for any condition.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The miniature recipe. Its rounds learn too slowly to keep up with the
@@ -67,7 +67,7 @@ every = 15
 keep = 3
 "#;
 
-/// A directory with the miniature config in it.
+/// A directory with the miniature config.
 pub struct Place {
     pub dir: TempDir,
 }
@@ -87,7 +87,7 @@ impl Place {
         self.path().join("runs").join(name)
     }
 
-    /// The program with these arguments, in this directory, without a terminal.
+    /// Returns a command of the program with these arguments, in this directory, without a terminal.
     pub fn heirloom(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
         command
@@ -115,8 +115,7 @@ impl Place {
         out
     }
 
-    /// Starts a training in the background; what it prints goes to a file, since a pipe that nobody reads fills up
-    /// and stops it.
+    /// Starts a training in the background. Its output goes to a file, since a pipe without a reader would fill up and stop it.
     pub fn start(&self, args: &[&str]) -> Child {
         let out = std::fs::File::create(self.path().join("printed.txt")).unwrap();
         let mut command = self.heirloom(args);
@@ -127,18 +126,18 @@ impl Place {
             .unwrap()
     }
 
-    /// What the program started last has printed.
+    /// Returns the output of the program that was started last.
     pub fn printed(&self) -> String {
         std::fs::read_to_string(self.path().join("printed.txt")).unwrap()
     }
 
-    /// `show --json` of a run.
+    /// Returns `show --json` of a run.
     #[track_caller]
     pub fn show(&self, name: &str) -> Value {
         serde_json::from_str(&self.expect(0, &["show", name, "--json"])).unwrap()
     }
 
-    /// The journal's events; a torn last line is left out.
+    /// Returns the journal's events, without an incomplete last line.
     pub fn events(&self, name: &str) -> Vec<Value> {
         let text =
             std::fs::read_to_string(self.run_dir(name).join("events.jsonl")).unwrap_or_default();
@@ -147,14 +146,14 @@ impl Place {
             .collect()
     }
 
-    /// Waits until an event of the run fits.
+    /// Waits for an event of the run that fits, and returns it.
     #[track_caller]
     pub fn wait_event(&self, name: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         wait(what, || self.events(name).into_iter().find(|e| fits(e)))
     }
 }
 
-/// A training without a terminal's process, named by the lock; it ends with the test, however that ends.
+/// The process of a training in the background, which is ended with the test.
 pub struct Background(pub u32);
 
 impl Drop for Background {
@@ -162,7 +161,7 @@ impl Drop for Background {
         if is_alive(self.0) {
             signal(self.0, nix::sys::signal::Signal::SIGKILL);
         }
-        // Its lock goes with it. No assertion: this may run while a test fails.
+        // Waits until its lock is free. Without an assertion, because this may run while a test fails.
         for _ in 0..500 {
             if !is_alive(self.0) {
                 return;
@@ -173,13 +172,13 @@ impl Drop for Background {
 }
 
 impl Place {
-    /// What the lock of a run says.
+    /// Returns the contents of a run's lock.
     pub fn lock(&self, name: &str) -> Value {
         let text = std::fs::read_to_string(self.run_dir(name).join("lock")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
-    /// `train -d` of the miniature under this name, with a fault if there is one.
+    /// Starts `train -d` of the miniature under this name, with a fault unless it is empty.
     #[track_caller]
     pub fn in_background(&self, name: &str, settings: &[&str], fault: &str) -> Background {
         let mut command = self.heirloom(&["train", "-d", "mini.toml", "--name", name]);
@@ -192,7 +191,7 @@ impl Place {
         Background(self.lock(name)["pid"].as_u64().unwrap() as u32)
     }
 
-    /// `ctl` of a run with these words: exit code, stdout, stderr.
+    /// Runs `ctl` of a run with these words. Returns exit code, stdout and stderr.
     pub fn ctl(&self, name: &str, words: &[&str]) -> (i32, String, String) {
         let output = self.run(&[&["ctl", name], words].concat());
         let (out, err) = texts(&output);
@@ -200,7 +199,7 @@ impl Place {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` repeatedly until it returns a value.
 #[track_caller]
 pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
@@ -218,7 +217,7 @@ pub fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// What a copy of a file's tensors is made of.
+/// Returns the specifications for a copy of a file's tensors.
 pub fn specs(source: &heirloom::tensors::Source) -> Vec<heirloom::tensors::Spec> {
     let spec = |name: &str| {
         let info = source.info(name).unwrap();
@@ -231,7 +230,7 @@ pub fn specs(source: &heirloom::tensors::Source) -> Vec<heirloom::tensors::Spec>
     source.names().map(spec).collect()
 }
 
-/// Copies a directory with what is in it; links stay links.
+/// Copies a directory with its contents; links stay links.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -253,7 +252,7 @@ pub fn signal(pid: u32, signal: nix::sys::signal::Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|s| {
@@ -263,9 +262,9 @@ pub fn is_alive(pid: u32) -> bool {
     })
 }
 
-/// Writes `small.json` and `slow.json` into a directory: byte-level tokenizers of the 95 printable characters of ASCII,
-/// which the models of the fixtures can be used with. The second one looks ahead from every letter to the end of a run
-/// of `a`, and takes time with the square of its length.
+/// Writes `small.json` and `slow.json` into a directory: byte-level tokenizers of the 95 printable characters of ASCII, which fit the
+/// models of the fixtures. The second one looks ahead from every letter to the end of a sequence of `a`, so its time is quadratic
+/// in the length.
 pub fn put_tokenizers(dir: &Path) {
     let letter = |byte: u8| match byte {
         b' ' => "\u{120}".to_string(),
@@ -296,6 +295,6 @@ pub fn put_tokenizers(dir: &Path) {
         });
         std::fs::write(dir.join(name), json.to_string()).unwrap();
     }
-    // What ends a text, as `data prepare` needs it.
+    // The token that ends a text, which `data prepare` needs.
     std::fs::write(dir.join("tokenizer_config.json"), r#"{"eos_token": "!"}"#).unwrap();
 }

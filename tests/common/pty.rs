@@ -1,4 +1,4 @@
-//! The program in a pseudo-terminal, and what an operator would see of it.
+//! Runs the program in a pseudo-terminal, and gives access to its screen.
 
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -13,7 +13,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use super::{PATIENCE, Place};
 
-/// A terminal with the program in it.
+/// A terminal in which the program runs.
 pub struct Pty {
     master: Option<Box<dyn MasterPty + Send>>,
     writer: Option<Box<dyn Write + Send>>,
@@ -24,11 +24,11 @@ pub struct Pty {
     reading: Option<JoinHandle<()>>,
 }
 
-/// What the program has written.
+/// The program's output.
 #[derive(Default)]
 struct Written {
     bytes: Vec<u8>,
-    /// When each part was read, and how many bytes there were then.
+    /// The time at which each part was read, and the number of bytes then.
     arrivals: Vec<(Instant, usize)>,
 }
 
@@ -38,7 +38,7 @@ impl Pty {
         Self::start_with(place, args, columns, rows, &[])
     }
 
-    /// The same with these environment variables.
+    /// Starts the program with these environment variables.
     pub fn start_with(
         place: &Place,
         args: &[&str],
@@ -50,7 +50,7 @@ impl Pty {
         Self::start_program(program, place, args, (columns, rows), env)
     }
 
-    /// The same with another build of the program.
+    /// Starts another build of the program.
     pub fn start_program(
         program: &Path,
         place: &Place,
@@ -110,17 +110,17 @@ impl Pty {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Every byte that the program has written so far.
+    /// Returns every byte that the program has written so far.
     pub fn written(&self) -> Vec<u8> {
         self.written.lock().unwrap().bytes.clone()
     }
 
-    /// When parts of [`Self::written`] arrived, each with the number of bytes that had been written by then.
+    /// Returns the times at which parts of [`Self::written`] arrived, each with the number of bytes by then.
     pub fn arrivals(&self) -> Vec<(Instant, usize)> {
         self.written.lock().unwrap().arrivals.clone()
     }
 
-    /// Whether the program holds the alternate screen.
+    /// Whether the program uses the alternate screen.
     pub fn is_full_screen(&self) -> bool {
         self.screen.lock().unwrap().screen().alternate_screen()
     }
@@ -183,16 +183,16 @@ impl Pty {
         self.master.as_ref().unwrap().resize(size).unwrap();
     }
 
-    /// Closes the terminal under the program, as a dropped connection does.
+    /// Closes the program's terminal, like a dropped connection.
     pub fn hang_up(&mut self) {
-        // The reader holds the terminal open, too.
+        // The reader also keeps the terminal open.
         self.hung_up.store(true, Ordering::SeqCst);
         self.reading.take().unwrap().join().unwrap();
         self.writer = None;
         self.master = None;
     }
 
-    /// Waits for the end of the process the terminal was started with, and until all that it has written is on the screen.
+    /// Waits for the end of the terminal's first process, and until all of its output is on the screen.
     #[track_caller]
     pub fn exit_code(&mut self) -> u32 {
         let begin = Instant::now();
@@ -207,12 +207,12 @@ impl Pty {
         }
     }
 
-    /// Whether nothing is on its way from the terminal to the screen.
+    /// Whether all output of the terminal is on the screen.
     fn is_drained(&self) -> bool {
         let (Some(reading), Some(master)) = (&self.reading, &self.master) else {
             return true;
         };
-        // Held from a read to the screen.
+        // The lock is held between a read and the update of the screen.
         let _written = self.written.lock().unwrap();
         let fd = master.as_raw_fd().unwrap();
         // SAFETY: the master is open as long as this borrow of it lasts.
@@ -222,7 +222,7 @@ impl Pty {
     }
 }
 
-/// Feeds what the program writes to the screen, until it ends or the terminal is hung up.
+/// Feeds the program's output to the screen, until the program ends or the terminal is hung up.
 fn follow(
     mut reader: Box<dyn Read + Send>,
     fd: RawFd,
@@ -235,7 +235,7 @@ fn follow(
         // SAFETY: the reader is a duplicate of this descriptor, which is closed only after this thread has ended.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-        // Nothing yet, or a signal.
+        // There is no output yet, or a signal came.
         if matches!(poll(&mut fds, PollTimeout::from(20u8)), Ok(0) | Err(_)) {
             continue;
         }
@@ -255,7 +255,7 @@ fn follow(
 
 impl Drop for Pty {
     fn drop(&mut self) {
-        // A test that failed leaves nothing running.
+        // After a failed test, no process keeps running.
         let _ = self.child.kill();
         self.hung_up.store(true, Ordering::SeqCst);
         if let Some(reading) = self.reading.take() {

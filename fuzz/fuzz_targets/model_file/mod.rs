@@ -1,4 +1,4 @@
-//! A model file made of whatever bytes.
+//! Makes a model file of arbitrary bytes.
 
 #[path = "../scratch/mod.rs"]
 mod scratch;
@@ -10,7 +10,7 @@ use heirloom::tensors::gguf::Metadata;
 use heirloom::tensors::{Source, TensorError};
 use heirloom::text::sanitize;
 
-/// A directory of this process.
+/// Returns a directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(scratch::directory)
@@ -32,7 +32,7 @@ pub fn open_and_read(name: &str, bytes: &[u8]) {
     assert!(source.data_bytes() <= bytes.len() as u64);
     for name in source.names() {
         let info = source.info(name).expect("a name that is listed");
-        // The smallest blocks keep eight values in a byte.
+        // The smallest blocks hold eight values in a byte.
         assert!(info.len() <= 8 * bytes.len());
         let mut out = vec![0.0; info.len()];
         if let Err(error) = source.read_into(name, &mut out) {

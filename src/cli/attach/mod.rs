@@ -1,4 +1,4 @@
-//! `heirloom attach`: the full dashboard over a training that runs elsewhere on this machine.
+//! `heirloom attach`: shows the dashboard of a training in another process of this machine.
 
 mod plain;
 
@@ -45,7 +45,7 @@ impl Args {
             false => dashboard(&dir, self.read_only, &self.global.ui)?,
         };
         if exit != Exit::Hangup {
-            // Who leaves in a hurry does not read.
+            // A failure to print is ignored.
             let (name, run) = (dir.name(), dir.argument());
             let words = match state.core.status {
                 Status::Running | Status::Paused => {
@@ -59,7 +59,7 @@ impl Args {
     }
 }
 
-/// Shows the dashboard of a run in progress until it is left. Returns how it ended, and the run as it was shown last.
+/// Shows the dashboard of a run in progress until it is left. Returns how it ended, and the run's last state.
 ///
 /// # Errors
 /// When its process cannot be reached, or the terminal cannot be taken over.

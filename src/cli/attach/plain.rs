@@ -35,7 +35,7 @@ impl Shared {
     }
 }
 
-/// The parts of a feed that the thread needs which reads the terminal: only commands go through it.
+/// Implements what the thread that reads the terminal needs of a feed. It only sends commands; the other thread drains events.
 impl Feed for Shared {
     fn drain(&mut self, _: &mut RunState) -> Result<bool> {
         Ok(true)
@@ -101,7 +101,7 @@ pub fn run(dir: &RunDir, read_only: bool) -> Result<RunState> {
     let mut known = Known::default();
     while !follow(&shared, dir, &terminal, &mut known)? {
         if left.recv_timeout(LOOK_EVERY).is_ok() {
-            // It prints how an open decision is answered from now on.
+            // The reading thread has ended, so it prints the commands that answer an open decision from another shell.
             let _ = reading.join();
             break;
         }
@@ -110,16 +110,16 @@ pub fn run(dir: &RunDir, read_only: bool) -> Result<RunState> {
     Ok(run)
 }
 
-/// What the lines have said already.
+/// Holds what has already been printed, so that each fact is printed once.
 #[derive(Default)]
 struct Known {
     /// Who has control, when it is another client.
     controller: Option<String>,
-    /// Why the trainer has refused a command, from its event.
+    /// Reason of the last refused command, from its event.
     refusal: Option<String>,
 }
 
-/// How a decision can be answered: one who has no control is not offered numbers.
+/// Returns the ways to answer a decision. A client without control is offered commands instead of numbers.
 fn answers<'a>(feed: &AttachFeed, terminal: &'a Terminal) -> Answers<'a> {
     match feed.controller() {
         Some(_) => terminal.commands(),
@@ -165,7 +165,7 @@ fn follow(shared: &Shared, dir: &RunDir, terminal: &Terminal, known: &mut Known)
                 terminal.offer(event.seq, offered);
             }
         })?;
-        // What the trainer refuses is an event; what does not reach it is not.
+        // A refusal by the trainer is printed from its event. A command that did not reach the trainer has no event.
         let unsaid =
             |answer: &Answer| !answer.applied && known.refusal.as_ref() != Some(&answer.message);
         let refused = feed.answers().into_iter().filter(unsaid);

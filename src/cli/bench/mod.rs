@@ -1,4 +1,4 @@
-//! `heirloom bench`: how fast this machine is at what heirloom does.
+//! `heirloom bench`: measures the speed of this machine.
 
 mod ranks;
 mod train;

@@ -1,4 +1,4 @@
-//! `heirloom bench ranks`: how fast attention ranks are found in a model's own matrices.
+//! `heirloom bench ranks`: measures the time to compute attention ranks of a model's own matrices.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -41,7 +41,7 @@ pub struct Ranks {
     json: bool,
 }
 
-/// One layer's matrices and what was found in them.
+/// The matrices of a layer, and their counts.
 #[derive(Default)]
 struct Layer {
     attention: Vec<f32>,

@@ -79,7 +79,7 @@ pub struct Train {
 
 /// Learning rate of the measured steps.
 const LR: f64 = 1e-4;
-/// More would be a slip of the pen.
+/// Largest accepted number; a greater one is taken for a typing error.
 const MOST: usize = 1 << 24;
 
 impl Train {
@@ -108,7 +108,7 @@ impl Train {
             self.write(&model, dir)
                 .with_context(|| format!("{} cannot be written", text::path(dir)))?;
         }
-        // Without its number.
+        // Removes the device's number.
         let name = chosen
             .name
             .split_once(' ')
@@ -122,7 +122,7 @@ impl Train {
         bar.set_style(ProgressStyle::with_template(
             "{bar:30} {pos}/{len} steps  {eta} left",
         )?);
-        // On a compute thread, as the trainer: from outside, every op would be handed to one and waited for.
+        // Runs on a compute thread, as the trainer does. From another thread, each op would be handed to the pool and waited for.
         let measured = rayon::scope(|_| job.run(&model, &mut || bar.inc(1)))?;
         bar.finish_and_clear();
         let mut facts = Facts::of(&job, &config, &measured, peak);
@@ -211,7 +211,7 @@ impl Train {
         Ok((config, None))
     }
 
-    /// Refuses what no machine holds before anything is made of it, a list of its tensors among them.
+    /// Refuses a shape that no machine can hold, before anything is allocated for it (even the list of its tensors).
     fn check_size(&self) -> Result<()> {
         const MOST_BYTES: f64 = 1e14;
         const MOST_LAYERS: usize = 10_000;
@@ -243,7 +243,7 @@ impl Train {
     }
 
     fn job(&self) -> Result<Job> {
-        // The trainer's defaults for what is not said here.
+        // Keys that are not given here have the trainer's defaults.
         let train: TrainConfig = serde_json::from_value(json!({
             "steps": self.steps,
             "batch_tokens": self.batch * self.context(),
@@ -260,7 +260,7 @@ impl Train {
         })
     }
 
-    /// The model as a directory, and `tokens.json` with the inputs and targets.
+    /// Writes the model as a directory, and `tokens.json` with the inputs and targets.
     fn write(&self, model: &Decoder, dir: &Path) -> Result<()> {
         file::create_dirs(dir)?;
         let dir = Dir::open(dir)?;
@@ -278,15 +278,15 @@ impl Train {
     }
 }
 
-/// Returns the rows that describe a measurement.
+/// Holds the figures that are reported about a measurement.
 struct Facts {
     tokens_per_second: f64,
-    /// Of the slowest and of the fastest step.
+    /// Tokens per second of the slowest and of the fastest step.
     spread: (f64, f64),
     gflops: f64,
-    /// Of a large product on the CPU.
+    /// Speed of a large matrix product on the CPU, in GFLOP/s.
     peak: Option<f64>,
-    /// Share of a GPU's peak, where that is known.
+    /// Model FLOPs utilisation: the share of the GPU's peak, where the peak is known.
     mfu: Option<f64>,
     card: Option<String>,
     memory: Option<u64>,
@@ -315,14 +315,14 @@ impl Facts {
         }
     }
 
-    /// Returns the rows that differ on a GPU.
+    /// Sets the figures that exist on a GPU only: peak memory, and utilisation.
     fn on(&mut self, card: Option<String>, job: &Job, config: &DecoderConfig, device: &Device) {
         #[cfg(feature = "cuda")]
         if device.is_cuda() {
             self.memory = ops::cuda::memory_in_use(device).ok().and_then(|m| m.peak);
         }
         let peak = card.as_deref().and_then(peak_bf16);
-        // For products in f32 the data sheets' number is none.
+        // The data sheets give the peak of bf16 products; it does not apply to f32.
         let bf16 = job.train.dtype.on(device) == Precision::Bf16 && device.is_cuda();
         self.mfu = peak
             .filter(|_| bf16)

@@ -1,4 +1,4 @@
-//! `heirloom data fetch`: the documents of downstream tasks, from the hub into a data directory.
+//! `heirloom data fetch`: fetches the documents of downstream tasks from the hub into a data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -42,10 +42,10 @@ impl Fetch {
     }
 }
 
-/// The source of a task.
+/// Returns the source of a task.
 ///
 /// # Errors
-/// When it is unknown, with the most similar name.
+/// When the task is unknown; the error has the most similar name.
 fn source(task: &str) -> Result<&'static Source> {
     let names = || SOURCES.iter().map(|source| source.task);
     let found = SOURCES.iter().find(|source| source.task == task);
@@ -58,14 +58,14 @@ fn source(task: &str) -> Result<&'static Source> {
     })
 }
 
-/// The files in the hub's cache, fetched where it lacks them.
+/// Returns the files in the hub's cache, after fetching those that it lacks.
 #[cfg(feature = "hub")]
 fn find(source: &Source) -> Result<Vec<PathBuf>, String> {
     use crate::locate::{self, HubError};
 
     let found = locate::dataset(source.dataset, REVISION, &source.folders());
     found.map_err(|error| match error {
-        // Their own advice is about models.
+        // The error's own advice is about models.
         HubError::Unreachable { endpoint, why, .. } => {
             format!("{endpoint} cannot be reached ({why})")
         }
@@ -82,7 +82,7 @@ fn find(_: &Source) -> Result<Vec<PathBuf>, String> {
     Err("this program was built without the feature `hub`, so it cannot fetch anything".into())
 }
 
-/// Describes what to copy from where.
+/// Describes the files to copy, and their sources.
 fn advice(source: &Source, data: &Path) -> String {
     let Source {
         dataset, config, ..
@@ -128,7 +128,7 @@ fn targets(source: &Source, found: &[PathBuf], data: &Path) -> Result<Vec<(PathB
     Ok(all)
 }
 
-/// Copies a file, which is there with all of its bytes or not at all.
+/// Copies a file atomically: the target is complete or missing.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if let Some(dir) = to.parent() {
         crate::file::create_dirs(dir)?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::eval::tasks::TASKS;
 
-    /// The files are empty here: it is found that they are damaged, not that they are missing.
+    /// Empty files in the right places are reported as damaged, not as missing.
     #[test]
     fn every_task_finds_its_documents_where_they_are_copied_to() {
         for task in TASKS {

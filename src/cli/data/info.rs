@@ -1,4 +1,4 @@
-//! `heirloom data info`: what is in texts and token files, file by file.
+//! `heirloom data info`: describes the contents of texts and token files.
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,7 +41,7 @@ struct Total {
     files: u64,
     documents: u64,
     bytes: u64,
-    /// Of texts where a tokenizer is given, and of token files.
+    /// Tokens of token files and, with a tokenizer, of texts.
     tokens: u64,
     skipped: Skipped,
 }
@@ -193,7 +193,7 @@ impl Report {
         })
     }
 
-    /// The sums.
+    /// Returns a line with the sums.
     fn line(&self) -> String {
         let total = &self.total;
         let files = if total.files == 1 { "file" } else { "files" };
@@ -217,13 +217,13 @@ impl Report {
     }
 }
 
-/// `1 document`, `12.5k documents`.
+/// Formats `1 document`, `12.5k documents`.
 pub(super) fn documents_in_words(n: u64) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} document{plural}", count(n))
 }
 
-/// The line about a file, and the first line that it holds.
+/// Returns the line about a file, and the file's first line.
 fn lines(name: &str, found: &info::Info) -> String {
     let name = text::clean(name);
     let (mut out, line) = match found {

@@ -1,4 +1,4 @@
-//! `heirloom data`: text into token files, and what is in either; documents of downstream tasks.
+//! `heirloom data`: encodes texts into token files, describes both, and fetches documents of downstream tasks.
 
 mod fetch;
 mod info;
@@ -99,7 +99,7 @@ impl Prepare {
                 bail!(exit::usage("--val-out and --out are the same file"));
             }
         }
-        // The next call continues from what is on disk, so that ending within a batch loses little.
+        // The next call continues from the files on disk, so ending within a batch loses little.
         let signalled = Signalled::watch_with_grace(GRACE)?;
         let job = Job {
             val,
@@ -119,7 +119,7 @@ impl Prepare {
         let made = prepare(&job, &mut |now: Progress| {
             bar.set_length(now.total);
             if checking && !now.checking {
-                // The rate of looking through is not that of encoding.
+                // The rate so far is that of scanning, not of encoding.
                 bar.reset_eta();
             }
             checking = now.checking;

@@ -1,4 +1,4 @@
-//! Where the tasks' documents are published: the data sets of the hub that lm-evaluation-harness reads.
+//! The sources of the tasks' documents: the data sets of the hub that lm-evaluation-harness reads.
 
 /// The branch on which the hub keeps every data set as Parquet, as CONFIG/SPLIT/0000.parquet.
 pub const REVISION: &str = "refs/convert/parquet";
@@ -10,7 +10,7 @@ pub struct Source {
     /// `OWNER/NAME`.
     pub dataset: &'static str,
     pub config: &'static str,
-    /// Those with documents, and those with examples that come before them.
+    /// Splits with documents, and splits with the examples in their prompts.
     pub splits: &'static [&'static str],
 }
 
@@ -28,7 +28,7 @@ const fn source(
     }
 }
 
-/// By task, from the harness's task files of version 0.4.13.
+/// The sources by task, from the harness's task files of version 0.4.13.
 pub const SOURCES: &[Source] = &[
     source("arc_easy", "allenai/ai2_arc", "ARC-Easy", &["test"]),
     source("piqa", "baber/piqa", "default", &["validation"]),
@@ -75,10 +75,10 @@ pub const SOURCES: &[Source] = &[
 ];
 
 impl Source {
-    /// Returns the name of its directory in a data directory, in which the task's documents are looked for.
+    /// Returns the name of the task's directory in a data directory.
     pub fn directory(&self) -> &'static str {
         match self.task {
-            // Both read the same files.
+            // Both tasks read the same files.
             "truthfulqa_mc1" | "truthfulqa_mc2" => "truthful_qa",
             task => task,
         }
@@ -90,7 +90,7 @@ impl Source {
         self.splits.iter().map(folder).collect()
     }
 
-    /// Returns the name of the `i`th of `n` files of a split, as the hub's own exports have it.
+    /// Returns the name of file `i` of `n` of a split, as in the hub's own exports.
     pub fn file_name(split: &str, i: usize, n: usize) -> String {
         format!("{split}-{i:05}-of-{n:05}.parquet")
     }

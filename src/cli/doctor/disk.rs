@@ -1,4 +1,4 @@
-//! The disk that runs are written to: whether it can be written, its room, and how long a flush takes.
+//! Checks the disk of the runs directory: whether it can be written, its free space, and the time of a flush.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use super::finding::Finding;
 use crate::file::Dir;
 use crate::text;
 
-/// Appends that are flushed one by one, as the journal's lines are.
+/// Number of appended lines that are flushed one by one, like those of the journal.
 const FLUSHES: usize = 16;
-/// Bytes of each.
+/// Bytes of such a line.
 const LINE: usize = 512;
-/// Bytes of a block that is written and flushed at once, as checkpoints are.
+/// Bytes of a block that is written and flushed at once, like a checkpoint.
 const BLOCK: usize = 8 << 20;
-/// A flush that takes longer than this delays checkpoints and results noticeably.
+/// Time of a flush from which checkpoints and results are noticeably delayed.
 const SLOW: Duration = Duration::from_millis(250);
-/// Room for a few checkpoints of a small model.
+/// Free space below which there is a warning: room for a few checkpoints of a small model.
 const LITTLE_ROOM: u64 = 1 << 30;
 
-/// Figures of the disk.
+/// The measured speed of the disk.
 struct Speed {
     /// Median time of one flushed line.
     flush: Duration,
@@ -74,7 +74,7 @@ fn nearest(path: &Path) -> PathBuf {
     parents.find(|p| p.is_dir()).unwrap_or(&path).into()
 }
 
-/// Times flushes of a temporary directory's file, which is removed again.
+/// Times flushes of a file in a temporary directory, which is removed afterwards.
 fn measure(place: &Path) -> io::Result<Speed> {
     let dir = Dir::open(place)?;
     let (name, inside) = dir.create_temporary_subdir("doctor")?;
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_directory_is_measured_and_left_as_it_was() {
         let tmp = tempfile::tempdir().unwrap();
-        // A runs directory that does not exist yet: its parent is checked.
+        // If the runs directory does not exist yet, its parent is checked.
         let found = check(&tmp.path().join("runs/deep"));
         assert_eq!(found[0].level(), Level::Ok, "{found:?}");
         assert!(found[0].line().contains("fsync"), "{found:?}");
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_fails() {
-        // The kernel's directory takes no files, not even from root.
+        // Not even root can create files in the kernel's directory.
         let found = check(Path::new("/proc/self"));
         assert_eq!(found[0].level(), Level::Fail, "{found:?}");
     }

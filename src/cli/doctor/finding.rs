@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// How serious a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Ok,
@@ -13,7 +13,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// Its name in lines and JSON.
+    /// Returns its name in lines and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -23,7 +23,7 @@ impl Level {
     }
 }
 
-/// The result of one check.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Finding {
     name: &'static str,
@@ -35,7 +35,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A check without a problem.
+    /// Makes a finding without a problem.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self {
             name,
@@ -45,7 +45,7 @@ impl Finding {
         }
     }
 
-    /// A limitation, with advice.
+    /// Makes a finding of a limitation, with advice.
     pub fn warn(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
             name,
@@ -55,7 +55,7 @@ impl Finding {
         }
     }
 
-    /// A problem that makes training impossible, with advice.
+    /// Makes a finding of a problem that makes training impossible, with advice.
     pub fn fail(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
             level: Level::Fail,

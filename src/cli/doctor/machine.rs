@@ -1,4 +1,4 @@
-//! CPU, memory, GPU, and the libraries of several processes.
+//! Checks CPU, memory, GPUs, and the libraries for runs of several processes.
 
 use std::thread::available_parallelism;
 
@@ -12,14 +12,14 @@ use crate::text;
 /// Libraries of MPI: Open MPI 4 and 5, MPICH and its relatives (Intel MPI, Cray), any other.
 const MPI: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpi.so"];
 const NCCL: [&str; 1] = ["libnccl.so.2"];
-/// Of CUDA 13 and 12.
+/// Libraries of CUDA 13 and 12.
 const CUBLAS: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
 const LAUNCHERS: [&str; 4] = ["mpirun", "mpiexec", "srun", "torchrun"];
 
-/// Memory that the smallest preset needs, with room for the system.
+/// Memory below which there is a warning: that of the smallest preset, with room for the system.
 const LITTLE_MEMORY: u64 = 1 << 30;
 
-/// Checks what this machine computes with.
+/// Checks this machine's hardware and libraries.
 pub fn check() -> Vec<Finding> {
     let mut all = vec![cpu(), precision(), room(memory::available())];
     all.extend(gpus());

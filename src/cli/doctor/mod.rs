@@ -1,4 +1,4 @@
-//! `heirloom doctor`: checks this machine for everything that a training needs, and what to do about what is missing.
+//! `heirloom doctor`: checks this machine for everything that a training needs, and gives advice about problems.
 
 mod disk;
 mod finding;

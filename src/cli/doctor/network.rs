@@ -1,8 +1,8 @@
-//! Access to the Hugging Face hub.
+//! Checks access to the Hugging Face hub.
 
 use super::finding::Finding;
 
-/// Asks the hub for its front page, unless it is switched off.
+/// Requests the hub's front page, unless access is disabled.
 #[cfg(feature = "hub")]
 pub fn check() -> Vec<Finding> {
     use crate::locate::{HubAccess, hub_access};

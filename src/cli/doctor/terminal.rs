@@ -1,4 +1,4 @@
-//! The terminal: size, colours, locale, characters.
+//! Checks the terminal: size, colours, locale, characters.
 
 use std::io::{IsTerminal, Write};
 
@@ -100,7 +100,7 @@ fn measure() -> Finding {
         write!(out, "\r{SAMPLE}")?;
         out.flush()?;
         let moved = cursor::position().map(|(column, _)| usize::from(column));
-        // Erases the sample: the finding shows it again.
+        // Erases the sample, because the finding shows it again.
         write!(out, "\r{:wanted$}\r", "")?;
         out.flush()?;
         moved

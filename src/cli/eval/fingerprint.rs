@@ -1,4 +1,4 @@
-//! Fingerprints of an evaluation: scores are used again only when models, settings and documents are unchanged.
+//! Fingerprints of an evaluation: scores are reused only if models, settings and documents are unchanged.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -10,7 +10,7 @@ use crate::eval::tasks::{Document, Task};
 use crate::ops;
 use crate::text;
 
-/// A hash of texts that includes where each of them ends.
+/// A hash of texts that includes their boundaries.
 struct Parts(blake3::Hasher);
 
 impl Parts {
@@ -31,7 +31,7 @@ impl Parts {
 /// Returns the fingerprint of models and settings.
 ///
 /// # Errors
-/// When a model's files cannot be looked at.
+/// When a model's files cannot be read.
 pub fn of_models(subjects: &[Subject], settings: &str) -> Result<String> {
     let mut parts = Parts::new();
     parts.add(env!("CARGO_PKG_VERSION"));
@@ -67,7 +67,7 @@ pub fn of_task(task: &Task, documents: &[Document]) -> String {
     parts.finish()
 }
 
-/// Name, size and time of each file that holds the model.
+/// Returns name, size and time of each file of the model.
 fn files(model: &Path) -> Result<Vec<String>> {
     let looked = || format!("{} cannot be read", text::path(model));
     let mut paths: Vec<PathBuf> = match model.is_dir() {
@@ -89,7 +89,7 @@ fn files(model: &Path) -> Result<Vec<String>> {
     facts.collect()
 }
 
-/// Whether a file of a model's directory is read: results may be written next to them.
+/// Whether a file in a model's directory belongs to the model: results may be written into the same directory.
 fn holds_a_model(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let name = name.unwrap_or_default();

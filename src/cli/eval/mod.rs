@@ -1,4 +1,4 @@
-//! `heirloom eval`: models on downstream tasks, scored as lm-evaluation-harness scores them.
+//! `heirloom eval`: evaluates models on downstream tasks, scored as by lm-evaluation-harness.
 
 mod fingerprint;
 mod output;
@@ -129,7 +129,7 @@ impl Args {
             }
             None => None,
         };
-        // Without a file to continue from, the signal ends the process: nothing is kept.
+        // Without a progress file nothing is kept, so the signal ends the process.
         let signalled = match kept {
             Some(_) => Signalled::watch_with_grace(GRACE)?,
             None => Signalled::none(),
@@ -189,7 +189,7 @@ impl Args {
 /// Reads a task's documents.
 ///
 /// # Errors
-/// When they cannot be found or read, or none is left.
+/// When they cannot be found or read, or all are left out.
 fn load(task: &Task, args: &Args) -> Result<Set> {
     let set = (task.load)(&args.data, args.limit).with_context(|| task.name.to_string())?;
     if set.documents.is_empty() {
@@ -199,7 +199,7 @@ fn load(task: &Task, args: &Args) -> Result<Set> {
     Ok(set)
 }
 
-/// Opens the progress next to the first output file, and reports what was there.
+/// Opens the progress file next to the first output file, and reports its state.
 fn open_partial(output: &Output, models: &str, tasks: &[(String, String)]) -> Result<Partial> {
     let path = Partial::path_for(&output.path);
     let (partial, before) = Partial::open(&path, models, tasks)?;

@@ -14,7 +14,7 @@ use crate::eval::tasks::{Answer, Document};
 use crate::file::{self, NewFile};
 use crate::text;
 
-/// The form that a file's name asks for.
+/// The format of a file, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -30,7 +30,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Reads the form from the file's name. That the file cannot be written should not show after hours of work.
+    /// Determines the format from the file's name, and checks the directory, so that an error does not come after hours of work.
     ///
     /// # Errors
     /// When the form is unknown, or the file would lie in no directory.
@@ -68,10 +68,10 @@ impl Output {
     }
 }
 
-/// Refuses a file in a directory that is missing.
+/// Checks that the directory of a file exists.
 ///
 /// # Errors
-/// Names the directory.
+/// When the directory is missing.
 pub fn check_place(option: &str, path: &Path) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     match parent.filter(|p| !p.is_dir()) {
@@ -160,8 +160,8 @@ fn sample(
     })
 }
 
-/// Whether a document is answered right, where one of its requests or its only one is the answer. Of equal
-/// log-likelihoods the first one counts.
+/// Returns whether a document is answered correctly, if its task has a correct request. Of equal log-likelihoods the first one
+/// counts.
 fn is_right(document: &Document, scores: &[Score]) -> Option<bool> {
     match &document.answer {
         Answer::Choice { gold, .. } => {

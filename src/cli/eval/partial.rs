@@ -12,7 +12,7 @@ use crate::eval::score::{Known, Score};
 use crate::file;
 use crate::text;
 
-/// Version of the file's form.
+/// Version of the file's format.
 const VERSION: u64 = 2;
 
 /// An open progress file. Its first line holds the fingerprint of models and options. Each further line holds a task's
@@ -22,7 +22,7 @@ const VERSION: u64 = 2;
 pub struct Partial {
     path: PathBuf,
     file: File,
-    /// By model and task.
+    /// Known scores by model and task.
     known: HashMap<(usize, String), Known>,
 }
 
@@ -44,8 +44,8 @@ impl Partial {
         name.into()
     }
 
-    /// Opens the progress of an evaluation of `models`, a fingerprint, or begins it. Scores of a task are kept where its
-    /// fingerprint in `tasks` (names and fingerprints) is unchanged.
+    /// Opens or begins the progress of an evaluation of `models`, a fingerprint. Scores of a task are kept if its fingerprint in
+    /// `tasks` (names and fingerprints) is unchanged.
     ///
     /// # Errors
     /// When the file cannot be read or written, or another process writes it.
@@ -69,7 +69,7 @@ impl Partial {
         Ok((partial, before))
     }
 
-    /// Reads what is there and cuts off what cannot be used: a torn last line, or all of another evaluation.
+    /// Reads the file and cuts off unusable parts: an incomplete last line, or all of another evaluation.
     fn read(&mut self, models: &str, tasks: &[(String, String)]) -> io::Result<Before> {
         self.file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.file);
@@ -126,7 +126,7 @@ impl Partial {
         })
     }
 
-    /// Takes the scores that are known of a model's documents of a task.
+    /// Takes the known scores of a model's documents of a task.
     pub fn take(&mut self, model: usize, task: &str) -> Known {
         self.known.remove(&(model, task.into())).unwrap_or_default()
     }
@@ -152,9 +152,9 @@ impl Partial {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Removes the file: the results are written.
+    /// Removes the file after the results were written.
     pub fn finish(self) {
-        // What stays is replaced or continued by the next evaluation, which finds all of it done.
+        // A failure is ignored: the next evaluation replaces the file, or finds all of its documents done.
         let _ = file::remove(&self.path);
     }
 }
@@ -163,7 +163,7 @@ fn header(fingerprint: &str) -> Value {
     json!({"v": VERSION, "fingerprint": fingerprint})
 }
 
-/// A score as `[log-likelihood, greedy, tokens, truncated]`. JSON has no words for values that are not finite.
+/// Returns a score as `[log-likelihood, greedy, tokens, truncated]`. Values that are not finite, which JSON lacks, become texts.
 fn score(score: &Score) -> Value {
     let x = score.log_likelihood;
     let x = match x.is_finite() {
@@ -189,7 +189,7 @@ fn read_score(value: &Value) -> Option<Score> {
     })
 }
 
-/// A task and its fingerprint.
+/// Reads a task and its fingerprint.
 fn read_task(value: &Value) -> Option<(String, String)> {
     let text = |key: &str| Some(value[key].as_str()?.to_string());
     Some((text("task")?, text("fingerprint")?))
@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    /// Tasks with fingerprints.
+    /// Makes tasks with fingerprints.
     fn tasks(all: &[(&str, &str)]) -> Vec<(String, String)> {
         let owned = |(task, print): &(&str, &str)| (task.to_string(), print.to_string());
         all.iter().map(owned).collect()
@@ -230,7 +230,7 @@ mod tests {
         Partial::open(path, models, &tasks(&[("piqa", "p"), ("sciq", "s")]))
     }
 
-    /// Scores without NaN, which equals nothing.
+    /// Returns scores as bits, because NaN does not equal itself.
     fn bits(scores: &[Score]) -> Vec<(u64, bool, usize, bool)> {
         let one = |s: &Score| (s.log_likelihood.to_bits(), s.greedy, s.tokens, s.truncated);
         scores.iter().map(one).collect()
@@ -261,7 +261,7 @@ mod tests {
             "{busy}"
         );
         drop(partial);
-        // A kill in the middle of a line.
+        // The file ends in the middle of a line, as after a kill.
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
         let (mut partial, before) = open(&path, "f").unwrap();
@@ -272,7 +272,7 @@ mod tests {
         for (i, scores) in all.iter().enumerate() {
             assert_eq!(bits(&known[&(7 * i)]), bits(scores));
         }
-        // What is appended afterwards begins a line of its own.
+        // Later scores begin on a new line.
         partial.add(0, "sciq", 5, &all[1]).unwrap();
         drop(partial);
         let (mut partial, before) = open(&path, "f").unwrap();

@@ -1,4 +1,4 @@
-//! Scores all tasks with one model after the other.
+//! Scores all tasks with each model in turn.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::ops::Precision;
 use crate::signals::Signalled;
 use crate::text;
 
-/// By task and document.
+/// Scores by task, document and request.
 pub type ModelScores = Vec<Vec<Vec<Score>>>;
 
 /// The models and tasks to score, with the settings.
@@ -30,15 +30,15 @@ pub struct Scoring<'a> {
     pub compute: Precision,
     pub batch_tokens: Option<usize>,
     pub add_bos: Option<bool>,
-    /// Where finished documents are kept.
+    /// The file that keeps finished documents.
     pub partial: Option<Partial>,
     pub signalled: Arc<Signalled>,
 }
 
-/// Progress over all models and tasks, in rows times parameters: what a pass over them costs.
+/// Progress over all models and tasks, in rows times parameters, which is the cost of a pass.
 struct Progress {
     bar: ProgressBar,
-    /// Of the models and tasks that are done.
+    /// Cost of the models and tasks that are done.
     before: u64,
 }
 
@@ -78,7 +78,7 @@ impl Scoring<'_> {
             })
             .collect();
         if let Some(done) = complete(tasks, &known) {
-            // It need not be read.
+            // The model need not be read.
             return Ok(Some(done));
         }
         let packing = Packing::on(self.device.is_cuda(), self.batch_tokens);
@@ -147,7 +147,7 @@ impl Scoring<'_> {
     }
 }
 
-/// The scores of a model, if all of its documents are known.
+/// Returns the scores of a model, if all of its documents are known.
 fn complete(tasks: &[(&Task, &[Document])], known: &[Known]) -> Option<ModelScores> {
     let of_task = |((_, documents), known): (&(&Task, &[Document]), &Known)| {
         let all = documents.iter().enumerate().map(|(i, document)| {
@@ -160,7 +160,7 @@ fn complete(tasks: &[(&Task, &[Document])], known: &[Known]) -> Option<ModelScor
 }
 
 impl Progress {
-    /// Takes the rows of model `i` for those of the models after it, which are encoded later.
+    /// Estimates the total cost, with the rows of model `i` for later models, which are not encoded yet.
     fn expect(&mut self, subjects: &[Subject], i: usize, prepared: &[Prepared]) {
         let rows: usize = prepared.iter().map(Prepared::rows).sum();
         let left = subjects[i..].iter().map(|subject| work(subject, rows));
@@ -171,7 +171,7 @@ impl Progress {
         let label = text::fit(&subject.label, text::width(&subject.label).min(20));
         self.bar.set_message(format!("{label}, {}", task.name));
         if continues {
-            // What was known is not a measure of the speed.
+            // Documents that were known do not count for the speed.
             self.bar.reset_eta();
         }
     }

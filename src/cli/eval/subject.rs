@@ -19,22 +19,22 @@ use crate::text::{self, exact};
 /// A model to evaluate. Its weights are still on disk.
 #[derive(Debug)]
 pub struct Subject {
-    /// As given; of a run, `RUN@CHECKPOINT`.
+    /// Its name as given; `RUN@CHECKPOINT` for a run's model.
     pub name: String,
-    /// For the head of a column.
+    /// A short name for the head of a column.
     pub label: String,
     pub located: Located,
     pub config: DecoderConfig,
-    /// Rows of the vocabulary that stand for tokens.
+    /// Number of rows of the vocabulary that belong to tokens.
     pub vocab: usize,
     pub tokenizer: Tokenizer,
-    /// The token that begins texts, and whether every text is to begin with it.
+    /// The token that begins texts, and whether every text must begin with it.
     pub begin: Option<u32>,
     pub add_begin: bool,
 }
 
 impl Subject {
-    /// Returns what makes this model's token ids. `add_bos` replaces what the tokenizer does of its own accord.
+    /// Returns the encoder of this model. `add_bos` overrides the tokenizer's own setting.
     ///
     /// # Errors
     /// When the tokenizer has no token that begins or ends texts.
@@ -45,8 +45,8 @@ impl Subject {
     }
 }
 
-/// Finds all models. A run alone stands for its reference, the end of each round and its controls. `tokenizer` replaces
-/// the models' own.
+/// Finds all models. The name of a run means its reference, the end of each round and its controls. `tokenizer` replaces the models'
+/// own tokenizers.
 ///
 /// # Errors
 /// When a model is missing or cannot be read, or its tokenizer makes ids that it does not have.
@@ -63,7 +63,7 @@ pub fn find_all(models: &[String], tokenizer: Option<&str>, runs: &Path) -> Resu
     let mut all: Vec<Subject> = Vec::new();
     for (name, label) in names {
         let mut subject = open(name, label, given.as_ref(), runs)?;
-        // Checkpoints of one run have the same tokenizer, which need not be in memory several times.
+        // Checkpoints of the same run share their tokenizer in memory.
         let same = all
             .iter()
             .find(|other| other.tokenizer.fingerprint() == subject.tokenizer.fingerprint());
@@ -91,7 +91,7 @@ impl Given {
             false => path.parent().unwrap_or(Path::new(".")),
         };
         let special = match name {
-            // They have no files.
+            // Built-in tokenizers have no files.
             "byte" | "gpt2" => export::Special::default(),
             _ => export::Tokens::of_model(dir)?.special,
         };
@@ -129,7 +129,7 @@ fn open(name: String, label: String, given: Option<&Given>, runs: &Path) -> Resu
     })
 }
 
-/// The token that begins a model's texts, and whether its tokenizer puts that before every text.
+/// Returns the token that begins a model's texts, and whether its tokenizer puts the token before every text.
 fn beginning(files: &Files, path: &Path) -> Result<(Option<u32>, bool)> {
     if let Some(metadata) = files.source.gguf() {
         let vocabulary = locate::vocabulary(metadata)?;
@@ -139,7 +139,7 @@ fn beginning(files: &Files, path: &Path) -> Result<(Option<u32>, bool)> {
     Ok((special.bos, special.add_bos.unwrap_or(false)))
 }
 
-/// The run that a name means, where it names no checkpoint and no model's files.
+/// Returns the run with this name, if the name has no checkpoint and is not that of a model's files.
 fn run_alone(name: &str, runs: &Path) -> Option<RunDir> {
     let path = &*exact::to_path(name);
     if name.starts_with(locate::HUB) || path.is_file() || path.join("config.json").is_file() {
@@ -151,7 +151,7 @@ fn run_alone(name: &str, runs: &Path) -> Option<RunDir> {
     }
 }
 
-/// Names and labels of a run's results. What was not kept is reported on stderr.
+/// Returns names and labels of a run's results. Deleted ones are reported on stderr.
 fn phases(name: &str, run: &RunDir, among_others: bool) -> Result<Vec<(String, String)>> {
     let results = locate::results(run)?;
     for phase in &results.deleted {
@@ -181,7 +181,7 @@ fn phases(name: &str, run: &RunDir, among_others: bool) -> Result<Vec<(String, S
     Ok(kept.collect())
 }
 
-/// A model's short name: the last part of a path, without `.gguf`.
+/// Returns a model's short name: the last part of a path, without `.gguf`.
 fn label(name: &str) -> String {
     let name = name.trim_end_matches('/');
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -189,7 +189,7 @@ fn label(name: &str) -> String {
     text::clean(last).into_owned()
 }
 
-/// Gives models whose labels are the same their full names, or numbers where the names are the same as well.
+/// Replaces equal labels by the models' full names, or numbers them if the names are also equal.
 fn unambiguous(names: &mut [(String, String)]) {
     let labels: Vec<String> = names.iter().map(|(_, label)| label.clone()).collect();
     for (name, label) in names.iter_mut() {

@@ -1,4 +1,4 @@
-//! Results as tables of 80 columns.
+//! Formats results as tables of 80 columns.
 
 use crate::eval::report::{Grid, ModelResults, Report, differences, listing, side_by_side};
 use crate::run::table::aligned;
@@ -43,8 +43,8 @@ fn one(report: &Report, model: &ModelResults) -> String {
     aligned(&rows, &[0, 2])
 }
 
-/// A grid in blocks of as many models as fit next to the names of tasks. Numbers of documents and chance levels stand in
-/// the first block only.
+/// Divides a grid into blocks of as many models as fit next to the names of tasks. Only the first block has numbers of documents
+/// and chance levels.
 fn blocks(grid: &Grid) -> String {
     let columns = grid.rows.first().map_or(0, Vec::len);
     let mut out = String::new();
@@ -73,7 +73,7 @@ fn blocks(grid: &Grid) -> String {
     out
 }
 
-/// A cell as it is shown: headings of models may be long.
+/// Returns a cell's text, with long headings of models shortened.
 fn shown(grid: &Grid, row: usize, column: usize) -> String {
     let cell = &grid.rows[row][column];
     match (row, column >= grid.leading) {
@@ -88,7 +88,7 @@ fn column_width(grid: &Grid, column: usize) -> usize {
     widths.max().unwrap_or(0)
 }
 
-/// Lines of the chosen columns, two spaces apart; tasks and metrics are aligned to the left, numbers to the right.
+/// Formats the chosen columns, two spaces apart. Tasks and metrics are aligned to the left, numbers to the right.
 fn lines(grid: &Grid, columns: &[usize]) -> String {
     let mut out = String::new();
     for row in 0..grid.rows.len() {
@@ -103,7 +103,7 @@ fn lines(grid: &Grid, columns: &[usize]) -> String {
     out
 }
 
-/// Documents that were left out or cut off.
+/// Reports documents that were left out or truncated.
 fn remarks(report: &Report) -> String {
     let mut out = String::new();
     for (i, task) in report.tasks.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `heirloom inherit`: a new model from the layers of others.
+//! `heirloom inherit`: makes a model from layers of other models.
 
 mod explain;
 mod measuring;
@@ -88,11 +88,11 @@ struct Recipe {
     layers: Vec<Taken>,
     /// The option that names the layers, unless it is `--layers`.
     slices: Option<Slices>,
-    /// The measure that chose them.
+    /// The measure that chose the layers.
     found: Option<Found>,
 }
 
-/// Refuses a recipe of tied models whose last one has a head in its file as well.
+/// Refuses a recipe of tied models if the file of the last one also contains a head.
 fn check_heads(recipe: &Recipe) -> Result<()> {
     let ends = recipe.ends();
     if ends.first != ends.last && recipe.files[ends.last].stores_tied_head() {
@@ -112,12 +112,12 @@ impl Recipe {
         self.slices.as_ref().map_or(Ends::default(), |s| s.ends)
     }
 
-    /// The model whose tokenizer goes along.
+    /// Returns the index of the model whose tokenizer is copied.
     fn tokenizer_of(&self) -> usize {
         self.slices.as_ref().and_then(|s| s.base).unwrap_or(0)
     }
 
-    /// Returns the factors and types of the tensors of a new model of this shape; nothing when they stay as they are.
+    /// Describes the factors and types of the tensors of a new model of this shape; empty if they are unchanged.
     fn changes(&self, shape: &DecoderConfig) -> String {
         let Some(slices) = &self.slices else {
             return String::new();
@@ -167,7 +167,7 @@ impl Args {
         }
         let output = Output::directory(out, self.force)?;
         check_space(output.content().path(), 4 * shape.parameters())?;
-        // The weights, and a copy on their way to the disk.
+        // The weights, and a copy that is being written.
         super::memory::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[recipe.tokenizer_of()].path)?;
         check_heads(&recipe)?;
@@ -190,7 +190,7 @@ impl Args {
         Ok(())
     }
 
-    /// The parts that are taken.
+    /// Returns the parts to take.
     fn parts(&self) -> Result<Vec<Part>> {
         let part = |name: &String| {
             let known = PARTS.into_iter().find(|part| part.name() == name);
@@ -202,7 +202,7 @@ impl Args {
         self.what.iter().map(part).collect()
     }
 
-    /// The new model, and the type that each of its tensors is written as: F32, or what a recipe gives.
+    /// Makes the new model. Returns it, and the type in which each of its tensors is written: F32, or the recipe's.
     fn model(
         &self,
         recipe: &Recipe,

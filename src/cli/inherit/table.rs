@@ -1,4 +1,4 @@
-//! Prints where each tensor of the new model comes from, as a table.
+//! Prints the source of each tensor of the new model, as a table.
 
 use super::{Args, Recipe};
 use crate::inherit;
@@ -7,7 +7,7 @@ use crate::run::table::{aligned, count, plural};
 use crate::text;
 
 impl Args {
-    /// Prints where each tensor comes from, and the number of parameters.
+    /// Returns a table of the source of each tensor, and of the number of parameters.
     pub(super) fn table(&self, recipe: &Recipe, shape: &DecoderConfig, what: &[Part]) -> String {
         let params = shape.params();
         let size = |part: Part, layer: Option<usize>| -> u64 {

@@ -1,4 +1,4 @@
-//! `heirloom rank`: which of a model's layers attend, and which have collapsed.
+//! `heirloom rank`: measures which of a model's layers attend, and which have collapsed.
 
 mod table;
 
@@ -57,7 +57,7 @@ pub struct Args {
     json: bool,
 }
 
-/// The surveys of the model, and of the model it is compared with.
+/// The surveys of the model and of the model it is compared with.
 struct Found {
     ranks: Surveyed,
     maps: Vec<Map>,
@@ -222,7 +222,7 @@ impl Args {
     }
 }
 
-/// A head as `LAYER.HEAD`.
+/// Parses a head as `LAYER.HEAD`.
 fn head(word: &str) -> Result<Head, String> {
     let parts = word.split_once('.');
     let parts = parts.and_then(|(l, h)| Some((l.parse().ok()?, h.parse().ok()?)));
@@ -243,10 +243,10 @@ impl Form {
     }
 }
 
-/// The format that a file's name asks for. That it cannot be written should not show after minutes of work.
+/// Determines the format from a file's name, and checks the directory, so that an error does not come after minutes of work.
 ///
 /// # Errors
-/// When it is not one of the forms, or lies in no directory.
+/// When the format is unknown, or the directory is missing.
 fn form(path: &Path) -> Result<Form> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|p| !p.is_dir()) {

@@ -8,7 +8,7 @@ use crate::run::table::{aligned, count};
 use crate::text;
 
 impl Args {
-    /// The table of the model, that of the model it is compared with, and the verdict.
+    /// Returns the table of the model, that of the model it is compared with, and the verdict.
     pub(super) fn told(&self, found: &Found) -> String {
         let mut out = String::new();
         if let Some((name, ranks)) = &found.against {
@@ -43,11 +43,11 @@ impl Args {
     }
 }
 
-/// A line for each layer, and how many heads have collapsed.
+/// Returns a line for each layer, and the number of collapsed heads.
 fn layers(found: &Surveyed) -> String {
     let r = &found.ranks;
     let most = r.max_rank.iter().copied().fold(1.0, f64::max);
-    // What the other columns and the heads leave of 80.
+    // The width that the other columns and the heads leave of 80.
     let n_head = r.rank.first().map_or(0, Vec::len);
     let cells = 35usize.saturating_sub(n_head).clamp(6, 16);
     let titles = [
@@ -67,7 +67,7 @@ fn layers(found: &Surveyed) -> String {
             (false, true) => " nearly lazy",
             (false, false) => "",
         };
-        // 1.00 is reported only where every k* is one.
+        // 1.00 is shown only if every k* is one.
         let shown = match lazy {
             " LAZY" => "1.00".to_string(),
             _ => format!("{:.2}", rank.max(1.01)),
@@ -119,14 +119,14 @@ fn verdict(found: &Surveyed) -> String {
     format!("inherit {chosen} of {n} layers\n         {why}")
 }
 
-/// A bar of up to so many cells.
+/// Returns a bar of up to `most` cells.
 fn bar(share: f64, most: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let cells = (8.0 * most as f64 * share).round() as usize;
     format!("{}{}", "█".repeat(cells / 8), EIGHTHS[cells % 8])
 }
 
-/// A sign for each head: how large its rank is on a logarithmic scale up to the windows' length; a dot for a collapsed one.
+/// Returns a character for each head, by its rank on a logarithmic scale up to the windows' length; a dot for a collapsed head.
 fn heads(ranks: &[f64], length: usize) -> String {
     const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = (length as f64 / COLLAPSED).ln().max(1e-9);

@@ -70,7 +70,7 @@ Environment of the program that notify.command of the config names:
   HEIRLOOM_STEP   step over all phases
   HEIRLOOM_TEXT   what has happened, in a sentence";
 
-/// How events are shown.
+/// The form in which a run's events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Show {
     Dashboard,
@@ -78,7 +78,7 @@ pub(super) enum Show {
     /// Lines, and commands read from the terminal.
     Prompts,
     Json,
-    /// Not at all: the log has what is printed.
+    /// Nothing is shown: the run's log has the lines.
     Nothing,
 }
 
@@ -90,7 +90,7 @@ impl Args {
         self.overrides.iter().cloned().chain(only).collect()
     }
 
-    /// How the plan of a dry run is shown, and for how many processes.
+    /// Returns the form of a dry run's plan, and the number of processes to plan for.
     pub(super) fn asked(&self) -> Asked {
         Asked {
             json: self.json,
@@ -98,7 +98,7 @@ impl Args {
         }
     }
 
-    /// The options that every command has.
+    /// Returns the options that every command has.
     #[cfg(test)]
     pub(in crate::cli) fn global(&self) -> &Global {
         &self.global

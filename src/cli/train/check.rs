@@ -1,4 +1,4 @@
-//! What is found out before a screen is up or a text is read: config, lock, device, name, and whether every file is there.
+//! Checks before a screen is shown and a text is read: config, lock, device, name, and the existence of all files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use crate::threads;
 use crate::train::checkpoint::Checkpoints;
 use crate::train::{Passes, Resume, plan};
 
-/// A run that can be started, as far as that shows without reading its texts and models.
+/// A run that has passed every check that needs neither its texts nor its models.
 pub(super) struct Plan {
     /// With every default and path resolved.
     pub(super) config: Config,
@@ -49,7 +49,7 @@ pub(super) struct Plan {
     pub(super) what: Planned,
     /// The reference that was found at its path.
     pub(super) reference: Option<Located>,
-    /// The run as its journal describes it so far, and what the journal's new events go to.
+    /// The run as its journal describes it so far, and the receiver of the journal's new events.
     pub(super) run: Arc<SharedRun>,
     pub(super) observer: Observer,
     pub(super) commands: Sender<Request>,
@@ -57,9 +57,9 @@ pub(super) struct Plan {
     /// The first file that will be read, and the bytes of its text.
     pub(super) reads: (String, u64),
     pub(super) presence: Arc<Presence>,
-    /// What the control socket's clients share.
+    /// Shared by the clients of the control socket.
     pub(super) hub: Arc<Hub>,
-    /// What is run to notify the operator.
+    /// The command that notifies the operator.
     pub(super) notify: Order,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum Planned {
 }
 
 impl Plan {
-    /// The run's name; another process may still take that of a new run.
+    /// Returns the run's name. The name of a new run is not reserved yet: another process may take it.
     pub(super) fn name(&self) -> String {
         match &self.what {
             Planned::New(name) => name.as_str().into(),
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// The run's directory under `runs`, which need not exist yet.
+    /// Returns the run's directory under `runs`, which need not exist yet.
     pub(super) fn dir(&self, runs: &Path) -> PathBuf {
         match &self.what {
             Planned::New(name) => runs.join(name.as_str()),
@@ -91,7 +91,7 @@ impl Plan {
         }
     }
 
-    /// What a screen can show before anything is read.
+    /// Returns the facts that a screen can show before anything is read.
     pub(super) fn facts(&self) -> Facts {
         let n_layer = |state: &RunState| state.info.as_ref().map(|info| info.n_layer);
         let known = self.run.with(n_layer);
@@ -130,12 +130,12 @@ impl Args {
         Ok(loaded)
     }
 
-    /// Checks everything that takes no long work, and takes the lock of a resumed run.
+    /// Makes all quick checks, and takes the lock of a resumed run.
     ///
     /// # Errors
     /// When the arguments or the config are not usable, a file is missing, or the run is in use.
     pub(super) fn check(&self, show: Show) -> Result<Plan> {
-        // Signals first: while text is read, a hangup must not end the process, and a stop must leave nothing behind.
+        // Signals are handled first: while text is read, a hangup must not end the process, and a stop must leave no files.
         let signalled = Signalled::watch_until_begun().context("cannot watch signals")?;
         let reopened = self.resume.as_ref().map(|run| self.reopen(run));
         let reopened = reopened.transpose()?;
@@ -144,7 +144,7 @@ impl Args {
         let loaded = self.load()?;
         let mut config = loaded.config;
         let dtype = self.resolve_dtype(&mut config, &machine.chosen.device, info.as_ref())?;
-        // Resolved like everything else, so that a resume elsewhere does not change who decides.
+        // Stored in the resolved config, so that a resume in another place does not change who decides.
         let policy = *config.policy.mode.get_or_insert(match show {
             Show::Dashboard | Show::Prompts => PolicyMode::Ask,
             _ => PolicyMode::Auto,
@@ -179,7 +179,7 @@ impl Args {
             }
         };
         let reference = match &what {
-            // Its checkpoints do for a reference that is gone.
+            // The checkpoints hold the reference, so its original may be missing.
             Planned::Resumed { resume, .. } if resume.checkpoint.is_some() => None,
             _ => self.find_reference(&config)?,
         };
@@ -192,7 +192,7 @@ impl Args {
         let (run, observer) = SharedRun::begin(past)?;
         let hub = Hub::new(Arc::clone(&presence), Arc::clone(&run));
         let own = Arc::clone(&hub);
-        // A directory service may take its time; where no thread is left, the dashboard has no name.
+        // A directory service may be slow, so a thread asks it. If no thread can be started, the dashboard shows no user name.
         let _ = threads::spawn("who", move || {
             own.introduce_own(who::describe(std::process::id()));
         });
@@ -218,8 +218,8 @@ impl Args {
         })
     }
 
-    /// Returns the command that notifies the operator. One in a run's own directory is not run, which is reported: a directory
-    /// may come from anywhere.
+    /// Returns the command that notifies the operator. A command that lies in the run's own directory is refused with a warning,
+    /// because the directory may come from an untrusted source.
     fn notify_order(&self, config: &Config, presence: &Presence) -> Order {
         let mut command = config.notify.command.clone();
         let is_given = self.config.is_some()
@@ -259,7 +259,7 @@ impl Args {
         }
     }
 
-    /// Finds the reference that the config loads, where it is not one of the hub's, which is fetched later.
+    /// Finds the reference that the config loads. A model of the hub is fetched later.
     fn find_reference(&self, config: &Config) -> Result<Option<Located>> {
         let name = config.reference.path.as_ref();
         let Some(name) = name.filter(|name| !name.starts_with(HUB)) else {
@@ -270,11 +270,11 @@ impl Args {
     }
 }
 
-/// Checks what can be checked of a new run without long work: that its config is one, that its name is free, that its
-/// files are there, and that windows and batches fit.
+/// Makes all quick checks of a new run: that its config is valid, its name is free, its files exist, and windows and batches
+/// fit.
 ///
 /// # Errors
-/// What is wrong, as `heirloom train` would report it.
+/// Returns the error that `heirloom train` would report.
 pub(in crate::cli) fn check_new(
     global: &Global,
     config: &str,
@@ -306,7 +306,7 @@ pub(in crate::cli) fn check_new(
     check_sizes(&loaded.config, &args.machine(None)?)
 }
 
-/// Checks that the texts are there. Returns the first file, and the bytes of the first text.
+/// Checks that the text files exist. Returns the first file, and the bytes of the first text.
 fn check_data(config: &Config) -> Result<(String, u64)> {
     let mut first = None;
     for source in config.data.train.sources() {
@@ -324,7 +324,7 @@ fn check_sizes(config: &Config, machine: &Machine) -> Result<()> {
     let read_later = match config.tokenizer() {
         TokenizerChoice::Byte | TokenizerChoice::Gpt2 => false,
         TokenizerChoice::Reference => config.reference.path.is_some(),
-        // One that is not there is reported.
+        // A missing tokenizer file is not read later: it is reported here.
         TokenizerChoice::Path(path) => exact::to_path(path).exists(),
     };
     if read_later {

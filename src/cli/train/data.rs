@@ -1,4 +1,4 @@
-//! The tokenizer and the texts that a config means.
+//! Opens the tokenizer and the texts that a config names.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::config::{Config, Texts, TokenizerChoice};
 use crate::corpus::{Dataset, Reporter, Tokenizer};
 use crate::locate;
 
-/// Says which key names a reference that cannot be used.
+/// Returns an error's context that names the key of a reference that cannot be used.
 pub(super) fn unusable(name: &str) -> String {
     format!("reference.path = \"{name}\" cannot be used")
 }
@@ -20,7 +20,7 @@ pub(in crate::cli) fn open_data(
     report: Reporter<'_>,
 ) -> Result<Dataset> {
     let d = &config.data;
-    // A reference that is read brings its own context, which the trainer checks.
+    // A reference that is loaded has its own context length, which the trainer checks.
     let context = match &config.reference.path {
         Some(_) => 1,
         None if config.train.context_length > 0 => config.train.context_length,

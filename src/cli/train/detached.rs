@@ -1,7 +1,7 @@
-//! Two processes at a terminal: a thin parent that the shell waits for, and the child that trains. When the operator
-//! detaches, the parent ends and the shell has its prompt back, while training goes on in the process that owns the
-//! device. When the screen is suspended, the parent stops until the shell continues it, and the child trains on unseen.
-//! The child reports both through a pipe; signals mean the same to both.
+//! Divides a training at a terminal into two processes: a thin parent that the shell waits for, and the child that trains.
+//! When the operator detaches, the parent ends, so that the shell prints its prompt, and the child continues training. When
+//! the screen is suspended, the parent stops until the shell continues it, and the child trains without a screen. The child
+//! reports both through a pipe. A signal has the same effect on either process.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -26,19 +26,19 @@ use crate::run::dir::RunDir;
 use crate::signals::{WATCHED, held_back};
 use crate::threads;
 
-/// Set in the child: its parent's process id.
+/// Environment variable of the child: its parent's process id.
 const PARENT: &str = "HEIRLOOM_PARENT";
-/// Set in the child: the descriptor of the pipe to its parent.
+/// Environment variable of the child: the descriptor of the pipe to its parent.
 const PIPE: &str = "HEIRLOOM_PARENT_PIPE";
-/// Set in the child: the descriptor of a file for what it prints under a screen before the run has a log.
+/// Environment variable of the child: the descriptor of a file that takes its output under a screen, before the run has a log.
 const HELD: &str = "HEIRLOOM_PARENT_HELD";
 
-/// What the child writes into the pipe: it continues alone, its screen was left, its screen is back.
+/// Bytes that the child writes into the pipe: it continues alone, its screen was left, its screen is shown again.
 const ALONE: u8 = b'!';
 const LEFT: u8 = b'z';
 const BACK: u8 = b'b';
 
-/// The parent's id, if this process is the child of a waiting parent.
+/// Returns the parent's id, if this process is the child of a waiting parent.
 fn parent() -> Option<Pid> {
     let id = std::env::var(PARENT).ok()?.parse().ok()?;
     let parent = Pid::from_raw(id);
@@ -50,22 +50,22 @@ pub fn is_child() -> bool {
     parent().is_some()
 }
 
-/// Whether everything ends with this process: as the first one of a container, and as the one a batch system's step
-/// waits for (not in a shell within such a step, which goes on by itself).
+/// Whether all other processes end with this one: the first process of a container, and the process that a batch system's
+/// step waits for. (A shell within such a step survives this process.)
 fn must_stay() -> bool {
     let parent = std::fs::read_to_string(format!("/proc/{}/comm", getppid()));
     let of_step = parent.is_ok_and(|name| name.starts_with("slurm"));
     std::process::id() == 1 || (of_step && std::env::var_os("SLURM_STEP_ID").is_some())
 }
 
-/// Runs this very command again as a child, waits for it and returns its exit code. Passes signals on to it, each as often
-/// as it comes: the child knows which ones count once. `has_screen`: SIGTSTP, too, which otherwise stops both.
+/// Runs this command line again as a child, waits for it and returns its exit code. Passes every signal on to the child, which
+/// decides which signals count once. With `has_screen` it also passes SIGTSTP, which would otherwise stop both processes.
 ///
 /// # Errors
 /// When the child cannot be started.
 pub fn wait_for_child(has_screen: bool) -> Result<i32> {
     if has_screen {
-        // First: the thread that the signal wakes then finds it noted.
+        // Before the other handler, so that the signal is noted when the thread that it wakes looks for it.
         jobs::watch();
     }
     let passed = WATCHED.into_iter().chain(has_screen.then_some(SIGTSTP));
@@ -78,12 +78,12 @@ pub fn wait_for_child(has_screen: bool) -> Result<i32> {
         .args(std::env::args_os().skip(1))
         .env(PARENT, std::process::id().to_string())
         .env(PIPE, to_parent.as_raw_fd().to_string());
-    // Without it, what a child prints just before it is killed under its screen is lost.
+    // Without this file, the output of a child that is killed under its screen would be lost.
     let held = file::unnamed().ok();
     if let Some(held) = &held {
         command.env(HELD, held.as_raw_fd().to_string());
     }
-    // Held back until the child handles them: a signal this early would kill it.
+    // Signals are blocked until the child handles them: an earlier signal would kill it.
     let mut start = || held_back(|| command.spawn());
     let started = match has_screen {
         true => jobs::hold_back(start),
@@ -117,7 +117,7 @@ pub fn wait_for_child(has_screen: bool) -> Result<i32> {
     });
     let listening = threads::spawn("word", move || listen(word.into(), pid));
     if let Err(refused) = forwarding.and(listening) {
-        // Nothing has been trained yet.
+        // Ending the child loses nothing: training has not begun.
         let _ = kill(pid, Signal::SIGTERM);
         let _ = child.wait();
         return Err(refused.into());
@@ -128,10 +128,10 @@ pub fn wait_for_child(has_screen: bool) -> Result<i32> {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    // The child takes its own words out, unless it ended under the screen.
+    // The child removes its output from the file and prints it, unless it ended under the screen.
     let said = held.as_ref().map(file::take_all).unwrap_or_default();
     let under_screen = code >= 128 || code == exit::INTERNAL || !said.is_empty();
-    // A screen that was left has given the terminal back, and what the shell has done to it since is the shell's.
+    // A child that had left its screen has restored the terminal already; later changes are the shell's.
     if under_screen && !jobs::is_unseen() && !is_behind() {
         restore(terminal.as_ref());
     }
@@ -139,7 +139,7 @@ pub fn wait_for_child(has_screen: bool) -> Result<i32> {
     Ok(code)
 }
 
-/// Does what the child's words ask for, until the child ends.
+/// Carries out what the child's bytes ask for, until the child ends.
 fn listen(mut words: File, child: Pid) {
     let mut word = [0];
     loop {
@@ -150,12 +150,12 @@ fn listen(mut words: File, child: Pid) {
         }
         match word[0] {
             ALONE if !must_stay() => std::process::exit(exit::OK),
-            // If its terminal was lost, a SIGTERM that comes much later is meant.
+            // Notes when the terminal may have been lost: only a SIGTERM soon after that is the shell's farewell; a later one is a stop.
             ALONE => jobs::note_hangup(),
             LEFT => {
                 jobs::set_unseen(true);
                 if !matches!(jobs::stop_group(), Ok(true)) {
-                    // Nothing has stopped, so that nothing would bring the screen back.
+                    // This process was not stopped, so the shell will not continue it: continue the child here.
                     let _ = kill(child, Signal::SIGCONT);
                 }
             }
@@ -167,7 +167,7 @@ fn listen(mut words: File, child: Pid) {
 
 /// Passes a SIGTSTP on to the child, which leaves its screen first. In the background the child has no screen.
 fn pass_suspension(child: Pid) {
-    // Asked for before a stop that has been since, it is done with.
+    // The request is older than a stop that has happened since: it is done.
     if !jobs::take_suspend() {
         return;
     }
@@ -183,26 +183,26 @@ fn is_behind() -> bool {
     jobs::ground(std::io::stdin()) == Ground::Background
 }
 
-/// A pipe for the child's words: the end to read, and the one that a child inherits.
+/// Makes a pipe for the child's bytes. Returns the end to read, and the end that the child inherits.
 fn word_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe()?;
     fcntl(&read, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok((read, write))
 }
 
-/// Sends a word to the parent that waits.
+/// Sends a byte to the waiting parent.
 ///
 /// # Errors
-/// When there is none.
+/// When this process has no waiting parent.
 fn send_parent(word: u8) -> io::Result<()> {
     let gone = || io::Error::other("the process that the shell waits for has ended");
     parent().ok_or_else(gone)?;
     let pipe = std::env::var(PIPE).map_err(|_| gone())?;
-    // By its name, not by its number: nothing that another part of the program has open can be closed by it.
+    // Opened by its name instead of its number, so that closing it cannot close a descriptor of another part of the program.
     file::open_device(&format!("/dev/fd/{pipe}"))?.write_all(&[word])
 }
 
-/// Reports to the parent that the screen was left, so that it stops, or that the screen is back.
+/// Reports to the parent that the screen was left, so that the parent stops, or that the screen is shown again.
 ///
 /// # Errors
 /// When the parent has ended.
@@ -213,8 +213,8 @@ pub fn report_screen(word: Word) -> io::Result<()> {
     })
 }
 
-/// Where the shell or another program has the terminal, leaves everything that is printed from here on to the parent,
-/// which prints it once it is continued.
+/// If the shell or another program has the terminal, redirects all later output to the file that the parent prints once it is
+/// continued.
 pub fn hold_words_behind() {
     if is_behind()
         && let Some(held) = held_output()
@@ -224,22 +224,22 @@ pub fn hold_words_behind() {
     }
 }
 
-/// The file for what is printed under a screen before the run has a log; the parent shows it if this process is killed.
+/// Opens the file for output under a screen before the run has a log. The parent prints it if this process is killed.
 pub fn held_output() -> Option<File> {
     parent()?;
     let held = std::env::var(HELD).ok()?;
-    // By its name, not by its number, as the pipe.
+    // Opened by its name, as the pipe is.
     file::open_device(&format!("/dev/fd/{held}")).ok()
 }
 
-/// Puts the terminal right after a child that had no time to: killed, or interrupted twice.
+/// Restores the terminal after a child that could not: it was killed, or interrupted twice.
 fn restore(terminal: Option<&Termios>) {
     if let Some(terminal) = terminal {
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, terminal);
         // End of a synchronised update, of bracketed paste and of the alternate screen; cursor on. Harmless if not on.
         let mut out = std::io::stdout();
         let _ = out.write_all(b"\x1b[?2026l\x1b[?2004l\x1b[?1049l\x1b[?25h");
-        // The window's title was put aside by the first frame.
+        // The first frame has saved the window's title.
         let _ = out.write_all(FORMER_TITLE.as_bytes());
         let _ = out.flush();
     }
@@ -260,8 +260,8 @@ pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
     }
 }
 
-/// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then
-/// has the parent end. If a part of it fails, training continues.
+/// Leaves the terminal: redirects stdin to `/dev/null`, stdout and stderr to the log (or to `/dev/null`), starts a session of
+/// its own, and has the parent end. If a part of this fails, training continues.
 pub fn leave_terminal(log: &Path) {
     let null = || file::open_device("/dev/null");
     let log = file::open_to_append(log);
@@ -272,8 +272,8 @@ pub fn leave_terminal(log: &Path) {
         let _ = dup2_stdout(&out);
         let _ = dup2_stderr(&out);
     }
-    // Fails only for a process group's leader, which cannot be hung up on through the group anyway.
+    // Fails only for the leader of a process group, which a hangup of the group does not reach.
     let _ = setsid();
-    // A parent that has gone needs no word.
+    // A failure is ignored: the parent has already ended.
     let _ = send_parent(ALONE);
 }

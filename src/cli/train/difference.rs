@@ -1,12 +1,12 @@
-//! In what one rank differs from rank 0, as errors that name it with both values.
+//! Compares a rank with rank 0; an error names the difference, with both values.
 
 use anyhow::{Result, bail};
 use toml::{Table, Value};
 
-/// What helps against most differences.
+/// Advice that resolves most differences.
 const HELP: &str = "start all ranks with the same program, command and files";
 
-/// Compares what this rank has and what rank 0 has.
+/// Compares a value of this rank with rank 0's. `what` names it in the error.
 ///
 /// # Errors
 /// When they differ.
@@ -29,7 +29,7 @@ pub(super) fn of_configs(own: &str, rank0: &str) -> Result<()> {
     }
 }
 
-/// The first key that differs, with both values.
+/// Returns the first key that differs, with both values.
 fn first(own: &Table, rank0: &Table, above: &str) -> Option<(String, [String; 2])> {
     let more = rank0.keys().filter(|key| !own.contains_key(*key));
     own.keys().chain(more).find_map(|key| {

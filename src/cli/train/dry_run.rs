@@ -1,4 +1,4 @@
-//! `train --dry-run`: the cost of a config, from its shapes and a few real training steps.
+//! `train --dry-run`: estimates the cost of a config from its shapes and a few timed training steps.
 
 use std::path::Path;
 use std::time::Instant;
@@ -27,16 +27,16 @@ use crate::train::plan::PhaseSpec;
 use crate::train::teacher::TeacherPaths;
 use crate::train::{Passes, bucket_bytes, plan};
 
-/// Steps that are timed, after one that is not.
+/// Timed steps, after one warm-up step.
 const TIMED: u32 = 2;
-/// Most layers and tokens of such a step.
+/// Most layers and tokens of a timed step.
 const TIMED_LAYERS: usize = 2;
 const TIMED_TOKENS: usize = 1024;
 
-/// What a config would cost.
+/// The estimated cost of a config.
 struct Costs<'a> {
     phases: Vec<PhaseSpec>,
-    /// Floating-point operations a second of training here.
+    /// Floating-point operations per second of training on this device.
     speed: f64,
     threads: usize,
     dtype: &'a Dtype,
@@ -45,13 +45,13 @@ struct Costs<'a> {
     train_tokens: u64,
     val_tokens: u64,
     tokenizer: String,
-    /// Of a mixture.
+    /// The sources of a mixture of texts.
     sources: Vec<Source>,
     windows: EvalWindows,
     tasks: Option<TaskCosts>,
     /// The tensors of the largest model that Muon updates; `None` without Muon.
     muon: Option<Split>,
-    /// Of several ranks, where they were asked for.
+    /// The cost of several ranks, where `--ranks` asks for it.
     scale: Option<Scale>,
 }
 
@@ -139,7 +139,7 @@ impl Costs<'_> {
         self.tasks.as_ref().map_or(0.0, |tasks| tasks.flops(p))
     }
 
-    /// The phase of most memory, whether it is certain to happen or not.
+    /// Returns the phase that needs most memory, even if it may not take place.
     fn largest(&self) -> Option<&PhaseSpec> {
         self.phases.iter().max_by_key(|p| p.memory.total())
     }
@@ -234,7 +234,7 @@ impl Costs<'_> {
                 "seconds": self.seconds(p),
             })
         };
-        // No checkpoint is on its way while one model takes the place of another.
+        // While one model replaces another, no checkpoint is being written.
         let transition = |pair: &[PhaseSpec]| {
             let bytes = pair.iter().map(|p| p.memory.without_copy().total()).max();
             json!({
@@ -273,7 +273,8 @@ impl Costs<'_> {
     }
 }
 
-/// Training speed, measured on a few layers of the reference: enough to tell, and quick and small for large ones.
+/// Measures the training speed, in operations per second, on a few layers of the reference: that is enough for an estimate, and
+/// takes little time and memory for large models.
 fn flops_per_second(
     config: &Config,
     shape: &DecoderConfig,
@@ -296,7 +297,7 @@ fn flops_per_second(
     ops::write(&ws.inputs, &inputs)?;
     ops::write(&ws.targets, &targets)?;
     model.forward_backward(&ws, 1e-6)?;
-    // A GPU is done once something can be read from it.
+    // A GPU has finished its queued work when a result has been read from it.
     ops::read(&ws.losses)?;
     let began = Instant::now();
     for _ in 0..TIMED {

@@ -1,4 +1,4 @@
-//! `train.dtype` of a run: resolved when the run begins, and kept when it is resumed.
+//! Resolves `train.dtype` when a run begins, and keeps it when the run is resumed.
 
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -8,15 +8,15 @@ use crate::config::Config;
 use crate::ops::{Bf16Products, EMULATED, Precision, PrecisionChoice};
 use crate::run::event::{RunInfo, dtype_words};
 
-/// Begins the reasons of what was not asked for by name.
+/// Prefix of the reasons of a precision that `auto` has chosen.
 const AUTO: &str = "auto:";
 
-/// What matrix products of a run are computed in.
+/// The precision of a run's matrix products.
 pub(super) struct Dtype {
     pub(super) precision: Precision,
-    /// Why, where that was not simply asked for.
+    /// Why this precision is used; `None` if it was asked for by name and is not emulated.
     pub(super) reason: Option<String>,
-    /// What is to be reported about a resumed run.
+    /// A remark to print when a run is resumed.
     pub(super) note: Option<String>,
 }
 
@@ -56,10 +56,10 @@ impl Args {
     }
 }
 
-/// What a resume knows of its run.
+/// The facts about a resumed run that decide its precision.
 struct Resumed<'a> {
     run: &'a str,
-    /// Why the run has been computed in what its config says, where the journal has a reason.
+    /// The journal's reason for the precision in the run's config, if it has one.
     reason: Option<&'a str>,
     /// Whether the command line asks for a precision.
     is_set: bool,
@@ -92,7 +92,7 @@ fn resolve(
         PrecisionChoice::Auto => {
             dtype.note = Some(format!("train.dtype = \"auto\" is {} here", dtype.words()));
         }
-        // It was chosen when the run began.
+        // Keeps the reason of the choice that `auto` made when the run began.
         _ if dtype.reason.is_none() => {
             let chosen = resumed.reason.filter(|reason| reason.starts_with(AUTO));
             dtype.reason = chosen.map(String::from);
@@ -143,13 +143,13 @@ mod tests {
         ] {
             assert_eq!(words(Bf16, offered, Some(resumed(amx, false))), expected);
         }
-        // A run in f32 stays in f32 where there are products of bf16.
+        // A run in f32 stays in f32 on a CPU with bf16 products.
         let none = Some("auto: this CPU has no bf16 products");
         assert_eq!(
             words(F32, Bf16Products::Amx, Some(resumed(none, false))),
             "f32 (auto: this CPU has no bf16 products)"
         );
-        // What was emulated is not so everywhere.
+        // A precision that was emulated on one machine need not be emulated on another.
         let emulated = resumed(Some("emulated"), false);
         assert_eq!(words(Bf16, Bf16Products::Amx, Some(emulated)), "bf16");
         // A run of an earlier version.

@@ -1,4 +1,4 @@
-//! What `train --dry-run` says of the validation windows.
+//! Describes the validation windows in the plan of `train --dry-run`.
 
 use anyhow::Result;
 
@@ -17,7 +17,7 @@ pub fn planned(config: &Config, shape: &DecoderConfig, dataset: &Dataset) -> Res
     windows::of_run(config.eval.windows, dataset.val.len(), time, None)
 }
 
-/// Returns the line of the plan, where there is something to say: fewer windows than asked for.
+/// Returns a line of the plan if there are fewer windows than the config asks for, otherwise an empty text.
 pub fn line(windows: &EvalWindows) -> String {
     windows
         .note()

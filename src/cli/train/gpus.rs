@@ -1,4 +1,4 @@
-//! GPU ranks that need no MPI: `heirloom train --gpus N`, which starts them, and `torchrun`'s.
+//! GPU ranks without MPI: those that `heirloom train --gpus N` starts, and those of `torchrun`.
 
 mod children;
 #[cfg(feature = "cuda")]
@@ -19,10 +19,11 @@ use crate::dist::launch::Launch;
 use crate::dist::nccl::address::{self, COMM_ID};
 use crate::signals::WATCHED;
 
-/// Set in the ranks of `--gpus`: the id of the process that has started them.
+/// Environment variable of the ranks of `--gpus`: the id of the process that has started them.
 const PARENT: &str = "HEIRLOOM_GPUS_PARENT";
 
-/// Other launchers' variables, of which a rank of `--gpus` must see none: this process may be the only one of a job.
+/// Variables of other launchers, which are removed from the environment of a rank of `--gpus`. This process may itself be
+/// the single task of such a launcher's job.
 const OTHERS: [&str; 8] = [
     "OMPI_COMM_WORLD_RANK",
     "OMPI_COMM_WORLD_SIZE",
@@ -34,7 +35,7 @@ const OTHERS: [&str; 8] = [
     "SLURM_PROCID",
 ];
 
-/// Said of `--gpus` without a GPU.
+/// Advice for `--gpus` on a machine without a GPU.
 const CPU_RANKS: &str = "CPU ranks need mpirun or srun";
 
 impl Args {
@@ -101,7 +102,7 @@ pub(super) fn is_rank() -> bool {
     parent.is_some_and(|id| id == getppid().to_string())
 }
 
-/// Runs this very command again, once for each GPU, and waits for all.
+/// Runs this command line again, once per GPU, and waits for all processes.
 fn run_ranks(n: usize) -> Result<i32> {
     let place = match std::env::var(COMM_ID) {
         Ok(place) if !place.trim().is_empty() => place,
@@ -118,12 +119,12 @@ fn run_ranks(n: usize) -> Result<i32> {
     children::run(ranks.collect(), signals)
 }
 
-/// Makes a command the rank `rank` of `n` on this machine.
+/// Sets a command's environment for rank `rank` of `n` on this machine.
 fn prepare(command: &mut Command, rank: usize, n: usize, place: &str) {
     for name in OTHERS {
         command.env_remove(name);
     }
-    // torchrun's names.
+    // The names that torchrun uses.
     let (rank, n) = (rank.to_string(), n.to_string());
     let all: [(&str, &str); 5] = [
         ("RANK", &rank),
@@ -135,7 +136,7 @@ fn prepare(command: &mut Command, rank: usize, n: usize, place: &str) {
     command
         .envs(all)
         .env(PARENT, std::process::id().to_string())
-        // Ranks ask nothing: commands come through the run's socket.
+        // Ranks read no commands from stdin: these come through the run's socket.
         .stdin(Stdio::null());
 }
 

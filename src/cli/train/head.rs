@@ -1,4 +1,4 @@
-//! The first lines of a training without a dashboard: what a reader of a log must know to understand the rest.
+//! The first lines of a training without a dashboard, which explain the rest of the log.
 
 use super::args::Args;
 use super::outline;
@@ -58,7 +58,7 @@ impl Args {
         facts.into_iter().map(line).collect()
     }
 
-    /// The file or the preset, and what the command line overrides.
+    /// Names the config's file or preset, and lists the command line's overrides.
     fn config_words(&self) -> String {
         let mut words = match (&self.config, &self.resume, &self.decisions) {
             (Some(word), ..) => match Source::named(word) {
@@ -76,11 +76,11 @@ impl Args {
     }
 }
 
-/// The reference's shape, as far as it is known before a model is built.
+/// Returns the reference's shape, if it is known before a model is built.
 fn shape(setup: &Setup) -> Option<DecoderConfig> {
     let tokenizer = &setup.dataset.tokenizer;
     match &setup.reference {
-        // One that cannot be read is reported when the model is built.
+        // A reference that cannot be read is reported when the model is built.
         Some(path) => Some(plan::open_reference(path, tokenizer).ok()?.config),
         None => Some(plan::reference_shape(&setup.config, tokenizer)),
     }
@@ -113,7 +113,7 @@ fn limits_words(config: &Config) -> String {
     }
 }
 
-/// Who decides, and what becomes of a run whose decision no one takes.
+/// Describes who decides, and what happens if a decision is not answered.
 fn policy_words(setup: &Setup) -> String {
     let p = &setup.config.policy;
     let left = format!(

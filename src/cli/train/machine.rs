@@ -1,4 +1,4 @@
-//! Where a run computes: what the command line says; of a run that is resumed, what it has computed on so far.
+//! Chooses a run's device and threads: those of the command line, else those that a resumed run has used so far.
 
 use anyhow::{Context, Result};
 
@@ -10,19 +10,19 @@ use crate::run::event::RunInfo;
 pub(super) struct Machine {
     pub(super) chosen: Chosen,
     pub(super) threads: usize,
-    /// What is different from the run so far, and what that means.
+    /// Differences from the run so far, with their consequences.
     pub(super) changes: Vec<String>,
 }
 
-/// Said wherever device or threads change.
+/// Ends every message about another device or number of threads.
 const NOT_THE_SAME: &str =
     "from here on the numbers differ slightly from those of an uninterrupted run";
 
 impl Args {
-    /// The device and the threads that are given or, where they are not, those of the run so far as `info` tells them.
+    /// Returns the device and the threads of the command line or, where it does not name them, those that `info` has of the run.
     ///
     /// # Errors
-    /// When a device is asked for that cannot be had.
+    /// When the device that the command line names cannot be opened.
     pub(super) fn machine(&self, info: Option<&RunInfo>) -> Result<Machine> {
         let mut changes = Vec::new();
         let before = info.map(|info| info.device.as_str());
@@ -49,7 +49,7 @@ impl Args {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = (cores / self.sharing).max(1);
         let (threads, change) = threads(self.threads, info.map(|info| info.threads), cores);
-        // A GPU's numbers do not depend on them.
+        // The number of threads does not change what a GPU computes.
         changes.extend(change.filter(|_| !chosen.device.is_cuda()));
         Ok(Machine {
             chosen,
@@ -59,13 +59,13 @@ impl Args {
     }
 }
 
-/// The choice that gives a device of this name again: `cpu`, or `cuda:1 NVIDIA H200`.
+/// Parses the choice from a device's name in the journal: `cpu`, or `cuda:1 NVIDIA H200`.
 fn choice(name: &str) -> Option<Choice> {
     name.split_whitespace().next()?.parse().ok()
 }
 
-/// The number of threads, and what changes with it: what is asked for, else as many as `before`, but not more than
-/// there are cores.
+/// Returns the number of threads (as asked for, else as `before`, but at most one per core), and a message if it differs from
+/// `before`.
 fn threads(asked: Option<usize>, before: Option<usize>, cores: usize) -> (usize, Option<String>) {
     let before = before.filter(|n| *n > 0);
     let threads = asked.or(before.map(|n| n.min(cores))).unwrap_or(cores);

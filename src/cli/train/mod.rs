@@ -58,7 +58,7 @@ use progress::Progress;
 use ranks::Group;
 use session::Session;
 
-/// Stack of the thread that starts a run: as much as a process has for its main thread, which does so elsewhere.
+/// Stack of the thread that starts a run: as large as a main thread's usual stack.
 const START_STACK: usize = 8 << 20;
 
 impl Args {
@@ -79,7 +79,7 @@ impl Args {
         Ok(self.follow(&group))
     }
 
-    /// Trains as the only process, or as the one that leads a `group`.
+    /// Trains as the only process, or as rank 0 of a `group`.
     fn run_one(&self, group: Option<&Group>) -> Result<i32> {
         if let Some(threads) = self.threads
             && threads == 0
@@ -87,7 +87,7 @@ impl Args {
             bail!(exit::usage("--threads must be at least 1, is 0"));
         }
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        // The terminal is the launcher's.
+        // The terminal belongs to the launcher.
         let terminal = terminal && group.is_none();
         let show = match (
             self.json,
@@ -151,7 +151,7 @@ impl Args {
                     group.begin(&setup);
                 }
                 if show != Show::Json {
-                    // A reader that has gone must not stop the training.
+                    // A closed pipe must not stop the training.
                     let _ = say::out(&self.head(&setup, &parts.dir, &parts.run));
                 }
                 let terminal = Terminal::new(&parts.dir, Role::Owner, show == Show::Prompts);
@@ -168,7 +168,7 @@ impl Args {
                 (ended, parts.dir.name())
             }
         };
-        // For a test that counts.
+        // Reports counts to a test.
         if fault::is_at("count-folds", 0) {
             let (events, folds) = (run.folded(), state::applied() - applied);
             say::err(&format!("folded {events} events, {folds} times"));
@@ -188,8 +188,7 @@ impl Args {
         })
     }
 
-    /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
-    /// directory behind.
+    /// Starts the trainer. Only then is a resumed run's config changed; the directory of a new run that cannot begin is removed.
     fn start(&self, setup: Setup) -> Result<Session> {
         let config = setup.config.clone();
         let handle = {
@@ -198,7 +197,7 @@ impl Args {
         };
         let started = Session::start(setup);
         if self.resume.is_none() && started.is_err() {
-            // What stays behind does no harm: it is a run without events.
+            // If removing fails, the directory is a run without events, which does no harm.
             let _ = handle.remove();
         }
         let session = started?;
@@ -210,8 +209,8 @@ impl Args {
         Ok(session)
     }
 
-    /// Trains under a dashboard, which is up while texts are read and the model is built. When it goes (detached, or the
-    /// terminal is lost), trains on without it. Returns the run's name, too.
+    /// Trains under a dashboard, which is already shown while texts are read and the model is built. Training continues when the
+    /// dashboard ends (on detaching, or when the terminal is lost). Returns how training ended, and the run's name.
     fn with_dashboard(&self, plan: Plan) -> Result<(Ended, String)> {
         let (signalled, past) = (Arc::clone(&plan.signalled), plan.run.with(RunState::clone));
         let start = Start::new(
@@ -252,7 +251,7 @@ impl Args {
         })
     }
 
-    /// Does everything from the checks to the trainer's first step, under a screen that shows how far it is.
+    /// Does everything between the checks and the trainer's first step, under a screen that shows the progress.
     fn begin(&self, plan: Plan, start: &Start) -> Result<(Session, Parts)> {
         let prepared = self.prepare(plan, Progress::Screen(start), None);
         let (parts, setup) = prepared.map_err(exit::input)?;
@@ -261,7 +260,7 @@ impl Args {
         Ok((session, parts))
     }
 
-    /// Trains without a dashboard, and lets the shell go on once the training has begun.
+    /// Trains in the background: the command that the shell waits for ends once training has begun.
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
         let prepared = self.prepare(plan, Progress::Lines, None);
         let (parts, setup) = prepared.map_err(exit::input)?;
@@ -269,7 +268,7 @@ impl Args {
         let session = self.start(setup)?;
         let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
-        // To the log, from now on.
+        // From here on stdout is the log.
         let _ = say::out(&head);
         let ended = session.join();
         drop((parts.server, parts.keeping));
@@ -278,14 +277,14 @@ impl Args {
     }
 }
 
-/// Gives the command for the run's end its time. A process that was asked to stop does not wait for any.
+/// Waits for the notification of the run's end. A process that was asked to stop does not wait.
 fn end_notifications(notifier: Option<Notifier>, ended: &Ended) {
     if let Some(notifier) = notifier {
         notifier.finish(matches!(ended, Ended::Done | Ended::Failed(_)));
     }
 }
 
-/// Lets the operator of a plain terminal command the run.
+/// Reads the operator's commands from a plain terminal.
 fn read_commands(
     terminal: &Arc<Terminal>,
     parts: &Parts,
@@ -305,7 +304,7 @@ fn read_commands(
     }
 }
 
-/// Waits for the trainer's end; where the dashboard has gone before, lets the shell go on meanwhile.
+/// Waits for the trainer's end. If the dashboard has ended earlier, the shell continues in the meantime.
 fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Parts) -> Ended {
     let left = match shown {
         // A start that failed has no session.
@@ -343,7 +342,7 @@ fn is_reachable(server: &Option<Server>) -> bool {
     server.as_ref().is_some_and(Server::is_reachable)
 }
 
-/// The text left in the shell when a dashboard is closed.
+/// Returns the text that is printed in the shell when a dashboard is closed.
 fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
     match ended {
         Ended::Done => table::text(state),

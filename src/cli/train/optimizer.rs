@@ -42,7 +42,7 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Counts the tensors of `largest`, a phase of a run whose reference has this shape; `None` where AdamW updates all of them.
+    /// Counts the tensors of `largest`, a phase of a run whose reference has this shape. Returns `None` if AdamW updates all of them.
     pub(super) fn of(
         config: &Config,
         reference: &DecoderConfig,
@@ -104,13 +104,13 @@ mod tests {
     fn the_dry_run_names_what_muon_updates() {
         assert_eq!(split(&[]), None);
         let split = split(&["train.optimizer=muon"]).unwrap();
-        // A layer of width 8: 192 in c_attn, 64 in c_proj, 256 in each of the MLP's.
+        // A layer of width 8 has 192 parameters in c_attn, 64 in c_proj, and 256 in each matrix of the MLP.
         let muon = Tensors {
             tensors: 4 * split.layers,
             parameters: 768 * split.layers as u64,
         };
         assert_eq!((split.muon, split.matrices), (muon, 6 * split.layers));
-        // Embeddings, positions, two of the final norm, and per layer four of the norms and four biases.
+        // Embeddings, positions, two tensors of the final norm, and per layer four of the norms and four biases.
         assert_eq!(split.adamw.tensors, 4 + 8 * split.layers);
         let lines = split.lines();
         assert!(

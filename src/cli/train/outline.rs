@@ -1,4 +1,4 @@
-//! The phases of a run in words, as far as its config alone tells them.
+//! Describes the phases of a run, as far as they follow from its config.
 
 use crate::config::{BaselineConfig, BaselineSteps, Config};
 use crate::inherit;
@@ -13,7 +13,8 @@ pub fn phases(config: &Config, n_layer: Option<usize>) -> Vec<String> {
     phases_with(config, n_layer, &|_| None)
 }
 
-/// As [`phases`], with the parameters of each model; `parameters` returns those of a number of layers, where they are known.
+/// Returns the lines of [`phases`] with the number of parameters of each model. `parameters` returns that number for a number
+/// of layers, if it is known.
 pub fn phases_with(
     config: &Config,
     n_layer: Option<usize>,
@@ -70,7 +71,7 @@ pub fn phases_with(
     all
 }
 
-/// The baselines that are trained.
+/// Returns the lines of the baselines that are trained.
 fn baselines(config: &Config) -> Vec<String> {
     let only = config.policy.only_baseline.as_ref();
     let wanted = config.baseline.iter();
@@ -98,7 +99,7 @@ fn growths(config: &Config, mut n: usize, max: usize) -> usize {
     growths + max.saturating_sub(n).div_ceil(step)
 }
 
-/// `Round 1: 4 layers, 300 steps`.
+/// Formats a line such as `Round 1: 4 layers, 300 steps`.
 fn line(name: &str, facts: [Option<String>; 2]) -> String {
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     match facts.is_empty() {

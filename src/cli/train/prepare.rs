@@ -1,4 +1,4 @@
-//! Everything between the checks and a trainer's first step: reference, data, directory, lock, journal, control socket.
+//! Prepares a run after the checks and before its first step: reference, data, directory, lock, journal, control socket.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -34,16 +34,16 @@ use crate::run::shared::SharedRun;
 use crate::text;
 use crate::train::{Setup, tasks};
 
-/// What `train` holds while it works.
+/// The parts of a run that `train` keeps alive until the run ends.
 pub(super) struct Parts {
     pub(super) dir: RunDir,
     pub(super) run: Arc<SharedRun>,
     /// The control socket, where there is one.
     pub(super) server: Option<Server>,
-    /// Keeps `series.bin` beside the journal.
+    /// Keeps `series.bin` up to date with the journal.
     pub(super) keeping: Keeping,
     pub(super) presence: Arc<Presence>,
-    /// Runs the operator's command for what happens, where there is one.
+    /// Runs the operator's notification command, if one is configured.
     pub(super) notifier: Option<Notifier>,
     /// Held until the end: without a sender, the trainer would take no commands.
     #[expect(dead_code, reason = "held, not read")]
@@ -51,7 +51,7 @@ pub(super) struct Parts {
 }
 
 impl Args {
-    /// Reads what a run is made of and, once everything is there, makes or reopens its directory.
+    /// Reads a run's inputs and then makes or reopens its directory.
     ///
     /// # Errors
     /// When a reference or a text cannot be used, the directory cannot be made, or a stop was asked for before. Nothing is
@@ -105,7 +105,7 @@ impl Args {
                 (dir, lock, journal, reference, dataset, teachers, resume)
             }
             Planned::New(name) => {
-                // Before a directory is made: a run without data is none.
+                // Data is read before the directory is made, so that a failure leaves no empty run.
                 let reference = match (&config.reference.path, plan.reference) {
                     (Some(name), Some(located)) => {
                         progress.show("checking", name);
@@ -119,7 +119,7 @@ impl Args {
                     (None, _) => None,
                 };
                 if let (Some(name), Some(path)) = (&mut config.reference.path, &reference) {
-                    // What the hub calls main may be another model when the run is repeated.
+                    // The hub's `main` may be another model when the run is repeated, so the config keeps the exact revision.
                     *name = locate::pinned(name, path);
                 }
                 let show = |name: &str| progress.show("fetching", name);
@@ -193,7 +193,7 @@ impl Args {
         Ok((parts, setup))
     }
 
-    /// Where the reference lies that the config loads.
+    /// Returns the path of the reference that the config loads.
     pub(super) fn reference(&self, config: &Config) -> Result<Option<PathBuf>> {
         let Some(name) = &config.reference.path else {
             return Ok(None);
@@ -203,8 +203,7 @@ impl Args {
     }
 }
 
-/// Puts into a new run's directory what a resume needs, and only then gives it its name. It is locked before anybody can
-/// see it.
+/// Writes the files that a resume needs into a new run's directory, locks it, and only then gives it its name.
 fn fill(new: NewRun, config: &Config, repeat: &[Repeat]) -> Result<RunLock> {
     let fill = |root: &Dir| -> std::io::Result<File> {
         let journal = root.open_to_append(EVENTS)?;
@@ -224,7 +223,7 @@ fn fill(new: NewRun, config: &Config, repeat: &[Repeat]) -> Result<RunLock> {
     )?)
 }
 
-/// Writes the resolved config into the run, replacing the former one in one step.
+/// Writes the resolved config into the run, replacing the previous one atomically.
 pub(super) fn write_config(run: &RunHandle, config: &Config) -> Result<()> {
     run.root()
         .replace_file(CONFIG, config::to_toml(config).as_bytes())

@@ -1,4 +1,4 @@
-//! Prints a run's events to stdout on a thread of its own: the trainer does not wait for a pipe.
+//! Prints a run's events to stdout on a thread of its own, so that the trainer does not wait for a pipe.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::run::table;
 use crate::text;
 use crate::threads;
 
-/// A printer at work.
+/// The thread of a started printer.
 pub(super) struct Printing(JoinHandle<()>);
 
 impl Printing {
-    /// Prints plain lines of `run`, or the events themselves, from now on. Returns the sink that feeds the printer. `terminal`
-    /// knows how a decision can be answered.
+    /// Starts to print the events of `run`, as plain lines or as JSON. Returns the sink that feeds the printer. `terminal` knows how
+    /// a decision can be answered.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -45,7 +45,7 @@ impl Printing {
             }
         })?;
         let lines = terminal.lines();
-        // The text of a line is made where the state is that of its event; the pipe may take it much later.
+        // The line's text is made here, while the state is that of its event; the pipe may take it much later.
         let sink = move |state: &RunState, event: &Event| match show {
             Show::Json => sender.send(event),
             _ => sender.send_with(event, text_of(&lines, state, event)),
@@ -53,15 +53,15 @@ impl Printing {
         Ok((Box::new(sink), Self(thread)))
     }
 
-    /// Waits until everything is printed, once the sink is gone.
+    /// Waits until everything is printed. The sink must have been dropped.
     pub(super) fn finish(self) {
-        // A printer that has panicked has said so on stderr.
+        // A panic of the printer was already reported on stderr.
         let _ = self.0.join();
     }
 }
 
-/// Returns the lines for an event that `state` has folded last, without the last newline; the end has the table. How it can be
-/// answered is [printed](print_answers) later: that needs the disk, and the state is locked here.
+/// Returns the lines for the event that `state` has folded last, without the last newline; the run's end has the table. The
+/// possible answers are [printed](print_answers) later, because they need the disk and the state is locked here.
 fn text_of(lines: &Lines, state: &RunState, event: &Event) -> Option<String> {
     let printed = lines.of_event(state, event, Answers::No);
     match event.body {
@@ -74,7 +74,7 @@ fn text_of(lines: &Lines, state: &RunState, event: &Event) -> Option<String> {
     }
 }
 
-/// Prints how an event can be answered, unless that is over by now.
+/// Prints the possible answers to an event, unless it has been answered already.
 fn print_answers(lines: &Lines, terminal: &Terminal, run: &SharedRun, event: &Event) {
     let state = run.with(RunState::clone);
     let Printed { text, offered } = lines.of_answers(&state, event, terminal.answers());
@@ -91,7 +91,7 @@ fn print_answers(lines: &Lines, terminal: &Terminal, run: &SharedRun, event: &Ev
 fn print(show: Show, lines: &Lines, event: &Event, text: Option<String>) {
     let line = match (show, &event.body) {
         (Show::Json, _) => Some(text::json(&event.to_line()).into_owned()),
-        // A gap of the printer's own queue, whose line needs no state.
+        // A gap in the printer's own queue; its line needs no state.
         (_, Body::Gap(_)) => {
             lines
                 .of_event(&RunState::default(), event, Answers::No)

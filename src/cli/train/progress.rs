@@ -1,11 +1,11 @@
-//! Where a start shows how far it is: on stderr, or on a screen that is up already.
+//! Shows the progress of a start, on stderr or on a screen.
 
 use crate::cli::say;
 use crate::corpus::Report;
 use crate::dashboard::starting::Start;
 use crate::run::presence::Presence;
 
-/// Shows the progress of a start.
+/// The place where a start's progress is shown.
 #[derive(Clone, Copy)]
 pub(super) enum Progress<'a> {
     /// Lines to stderr, for long work only.
@@ -14,7 +14,7 @@ pub(super) enum Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Shows what is done besides reading, as a verb and to what; without a screen nothing.
+    /// Shows work other than reading, as a verb and its object, if there is a screen.
     pub(super) fn show(self, doing: &str, what: &str) {
         if let Self::Screen(start) = self {
             start.show(doing, what);
@@ -32,7 +32,7 @@ impl Progress<'_> {
         }
     }
 
-    /// Reports something that the operator should know later, too. Under a screen the journal gets it, and shows it there.
+    /// Reports a warning that must still be found later. Under a screen it becomes an event of the journal, which the screen shows.
     pub(super) fn warn(self, line: String, presence: &Presence) {
         match self {
             Self::Lines => say::err(&line),

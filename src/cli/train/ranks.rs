@@ -1,6 +1,6 @@
-//! What a process does that a launcher has started as one of several: all meet, compare what they were started with, and
-//! rank 0 leads. It prints the lines and has the control socket; the others carry out what it announces, and print errors
-//! alone.
+//! The start of a process that a launcher has started as one of several. The ranks connect and compare their programs, configs and
+//! texts, and rank 0 leads: it prints the lines and has the control socket. The other ranks carry out its instructions, and print
+//! only errors.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,11 @@ use crate::train::follow::{self, FollowSetup};
 use crate::train::peers::Peers;
 use crate::train::{Ended, Setup};
 
-/// Time for what ranks do before the training: reading texts takes as long as it takes, and every rank is seen to live.
+/// Time limit of an exchange before training. It is long because reading texts may take long; a rank that dies is noticed
+/// at once by other means.
 const START: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The processes that were started together, as one of them has them.
+/// The processes that were started together, seen from one of them.
 pub(super) struct Group {
     ranks: Arc<dyn Ranks>,
     launch: Launch,
@@ -41,23 +42,23 @@ pub(super) struct Group {
     stage: Cell<Stage>,
 }
 
-/// How far rank 0 has come, from which follows what the others wait for.
+/// The progress of rank 0's start, which determines what the other ranks wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// For what it says next.
+    /// They wait for its next message.
     Starting,
-    /// For nothing: they have been refused.
+    /// They wait for nothing: the start was refused.
     Refused,
-    /// For the trainer's first instruction; rank 0 has not begun.
+    /// They wait for the trainer's first instruction; rank 0's trainer has not begun.
     Following,
-    /// For the trainer.
+    /// They follow the trainer.
     Training,
 }
 
-/// What rank 0 says before anything is read, or the exit code of a start that it has refused.
+/// Rank 0's message before anything is read, or the exit code if it has refused the start.
 type Opened = Result<Opening, i32>;
 
-/// What all ranks must have in common, as rank 0 has it.
+/// Rank 0's values of everything that must be equal on all ranks.
 #[derive(Debug, Serialize, Deserialize)]
 struct Opening {
     program: String,
@@ -73,22 +74,23 @@ struct Opening {
 /// The texts as rank 0 has read them.
 #[derive(Debug, Serialize, Deserialize)]
 struct Texts {
-    /// Where its reference lies.
+    /// Path of rank 0's reference.
     reference: Option<PathBuf>,
     fingerprints: [String; 2],
 }
 
-/// What another rank has found: in what it differs, or why it cannot take part.
+/// Another rank's answer: its difference from rank 0, or why it cannot take part; `None` if all is well.
 type Answer = Option<String>;
 
-/// Rank 0's verdict on the answers: an exit code where a rank differs.
+/// Rank 0's verdict on the answers: an exit code if a rank differs.
 type Verdict = Result<(), i32>;
 
 impl Args {
-    /// Meets the other ranks where a launcher has started this process; `None` for a process that was started alone.
+    /// Connects to the other ranks if a launcher has started this process. Returns `None` for a process that was started alone.
     ///
     /// # Errors
-    /// When the launcher's variables cannot be used, the program cannot exchange with other ranks, or they are not met.
+    /// When the launcher's variables cannot be used, the program has no library to exchange data with other ranks, or it cannot
+    /// connect to them.
     pub(super) fn join(&mut self) -> Result<Option<Group>> {
         let launch = Launch::of_process().map_err(|why| exit::usage(&why.to_string()))?;
         let Some(launch) = launch else {
@@ -102,7 +104,7 @@ impl Args {
         }
         let engine = launch.engine(Features::built(), self.wants_gpu());
         let engine = match engine.map_err(|why| exit::usage(&why.to_string()))? {
-            // Asked for with --gpus 1, to compare.
+            // `--gpus 1` uses NCCL with one rank, for comparisons.
             Engine::Solo if gpus::is_rank() => Engine::Nccl,
             engine => engine,
         };
@@ -111,7 +113,7 @@ impl Args {
         }
         let ranks: Arc<dyn Ranks> = match engine {
             Engine::Solo => Arc::new(Solo),
-            // One of them describes the plan of all.
+            // Each process of a dry run works alone; rank 0 describes the plan for all.
             _ if self.dry_run => Arc::new(Solo),
             engine => self.connect(engine, &launch).map_err(exit::input)?,
         };
@@ -125,7 +127,7 @@ impl Args {
         }))
     }
 
-    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI.
+    /// Connects to the other ranks over the engine. On GPUs that is NCCL, whose id is sent over MPI if there is MPI.
     fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>> {
         #[cfg(feature = "cuda")]
         if self.wants_gpu() {
@@ -180,7 +182,7 @@ impl Args {
                 let verdict = |cause: &(dyn std::error::Error + 'static)| {
                     matches!(cause.downcast_ref(), Some(DistError::Verdict(_)))
                 };
-                // Rank 0 prints its own.
+                // Rank 0 prints its verdict itself.
                 if !error.chain().any(verdict) {
                     let rank = format!("rank {}: ", ranks.rank());
                     say::err(&format!("{rank}{}", words.trim_start_matches(&rank)));
@@ -208,7 +210,7 @@ impl Args {
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
         }
-        // Rank 0 has found no error in the answers, this one's among them.
+        // Rank 0 has found no error in the answers, including this rank's.
         let (config, machine) = (config.context("compared before")?, machine?);
         let texts = match group.hear::<Result<Texts, i32>>()? {
             Ok(texts) => texts,
@@ -226,7 +228,7 @@ impl Args {
             ranks: Arc::clone(&group.ranks),
         };
         let pool = session::pool(self.threads.unwrap_or(opening.threads))?;
-        // Rank 0 says its exit code, or ends all ranks.
+        // Rank 0 sends its exit code, or ends all ranks.
         let _ended = pool.install(|| follow::run(setup))?;
         group.hear()
     }
@@ -247,9 +249,9 @@ impl Args {
         if !opening.resumed {
             let mut own = self.load()?.config;
             self.resolve_dtype(&mut own, &machine.chosen.device, None)?;
-            // Only rank 0 asks.
+            // Only rank 0 asks the operator, so the mode need not be equal.
             own.policy.mode = config.policy.mode;
-            // Names of what rank 0 has found.
+            // The error names the first key that differs.
             difference::of_configs(&config::to_toml(&own), &opening.config)?;
         }
         Ok(config)
@@ -286,12 +288,12 @@ impl Group {
         self.launch.rank == 0
     }
 
-    /// The ranks.
+    /// Returns the ranks.
     pub(super) fn ranks(&self) -> &Arc<dyn Ranks> {
         &self.ranks
     }
 
-    /// How the ranks are laid out; `None` for one alone.
+    /// Returns the layout of the ranks; `None` for a single process.
     pub(super) fn layout(&self) -> Option<RankLayout> {
         let engine = self.engine;
         (!self.is_alone()).then(|| RankLayout {
@@ -301,7 +303,7 @@ impl Group {
         })
     }
 
-    /// Whether there is anything to agree on.
+    /// Whether this process is the only one, so that nothing need be compared.
     fn is_alone(&self) -> bool {
         self.ranks.world() == 1
     }
@@ -318,13 +320,13 @@ impl Group {
             .context("rank 0 announces what this rank does not know: are the programs the same?")
     }
 
-    /// On other ranks: gives an answer, and hears rank 0's verdict on all of them.
+    /// On other ranks: sends an answer, and receives rank 0's verdict on all answers.
     fn answer(&self, answer: Answer) -> Result<Verdict> {
         self.ranks.gather(&serde_json::to_vec(&answer)?)?;
         self.hear()
     }
 
-    /// On rank 0: collects answers, and passes a verdict.
+    /// On rank 0: collects the answers, and sends the verdict.
     fn judge(&self) -> Result<()> {
         let own = serde_json::to_vec(&None::<String>)?;
         for (rank, bytes) in self.ranks.gather(&own)?.iter().enumerate() {
@@ -339,10 +341,10 @@ impl Group {
         self.say::<Verdict>(&Ok(()))
     }
 
-    /// On rank 0: says what the run is, and hears whether all ranks were started alike.
+    /// On rank 0: sends the description of the run, and checks that all ranks were started alike.
     ///
     /// # Errors
-    /// When one was not; it is named.
+    /// When a rank was not: names it.
     pub(super) fn open(&self, plan: &Plan, resumed: bool) -> Result<()> {
         if self.is_alone() {
             return Ok(());
@@ -359,10 +361,10 @@ impl Group {
         self.judge()
     }
 
-    /// On rank 0: has all ranks read the texts that it has read.
+    /// On rank 0: has all ranks read the same texts.
     ///
     /// # Errors
-    /// When one cannot, or has read others; it is named.
+    /// When a rank cannot, or has read other texts: names it.
     pub(super) fn share_texts(&self, reference: Option<&Path>, dataset: &Dataset) -> Result<()> {
         if self.is_alone() {
             return Ok(());
@@ -382,13 +384,13 @@ impl Group {
         Ok(())
     }
 
-    /// On rank 0: the training is about to begin.
+    /// On rank 0: notes that training begins.
     pub(super) fn begin(&self, setup: &Setup) {
         self.stage.set(Stage::Training);
         self.ranks.set_timeout(timeout(&setup.config));
     }
 
-    /// On rank 0: ends the others as this process ends.
+    /// On rank 0: ends the other ranks in the same way as this process ends.
     pub(super) fn finish(&self, done: Result<i32>) -> Result<i32> {
         let code = match &done {
             Ok(code) => *code,
@@ -398,7 +400,7 @@ impl Group {
             (true, _) | (_, Stage::Refused) => Ok(()),
             (_, Stage::Starting) => self.say::<Verdict>(&Err(code)),
             (_, Stage::Following) => {
-                // They wait for a first instruction: its place is taken by the end.
+                // They wait for a first instruction, and receive the end instead.
                 let why = Ended::Failed("rank 0 has failed".into());
                 Peers::new(Arc::clone(&self.ranks)).dismiss(&why);
                 self.say(&code)
@@ -420,7 +422,7 @@ fn timeout(config: &Config) -> Duration {
     Duration::from_secs(config.dist.timeout_s)
 }
 
-/// Version and contents of this program.
+/// Returns the version of this program and a hash of its file.
 fn program() -> String {
     let contents = std::env::current_exe().and_then(|path| {
         let mut hash = blake3::Hasher::new();
@@ -431,7 +433,7 @@ fn program() -> String {
     format!("heirloom {} ({contents})", env!("CARGO_PKG_VERSION"))
 }
 
-/// Leaves it to rank 0 what a signal to all ranks means.
+/// Ignores signals, which a launcher sends to all ranks: rank 0 decides what they mean.
 fn ignore_signals() {
     for number in WATCHED {
         if let Ok(number) = Signal::try_from(number) {

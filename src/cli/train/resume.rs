@@ -1,4 +1,4 @@
-//! What a resume needs of the run so far: its lock, its past, its checkpoint, and whether the config still fits.
+//! Reopens a run to resume it: takes its lock, reads its journal, finds its checkpoint, and compares its config.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::run::tail;
 use crate::train::Resume;
 use crate::train::checkpoint::Checkpoints;
 
-/// A run that is to go on: held from now on.
+/// A run that is being resumed, with its lock held.
 pub(super) struct Reopened {
     pub(super) dir: RunDir,
     pub(super) checkpoint: String,
@@ -46,7 +46,7 @@ impl Args {
         })
     }
 
-    /// The directory and the checkpoint that `--resume` means.
+    /// Returns the directory and the checkpoint that `--resume` names.
     pub(super) fn resumed(&self, run: &str) -> Result<(RunDir, String)> {
         let (name, checkpoint) = locate::split(run);
         let checkpoint = checkpoint.unwrap_or("latest");
@@ -100,11 +100,11 @@ impl Args {
             origin.changes.push(start);
             return Ok(origin);
         };
-        // A damaged one is reported with a way out.
+        // The error about a damaged checkpoint names another one to resume from.
         let state = checkpoints
             .state(name)
             .or_else(|_| checkpoints.verify(name))?;
-        // Without the overrides; a file that is only good with them is not compared.
+        // The stored config is read without overrides. If it is valid only with them, it is not compared.
         let stored = config::load(&Source::Run(dir.config()), &[]).ok();
         let stored = stored.map(|mut stored| {
             config::resolve_paths(&mut stored.config, &stored.base);

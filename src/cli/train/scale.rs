@@ -1,4 +1,4 @@
-//! `train --dry-run --ranks N`: what several ranks would cost, by formulas (docs/scale.md).
+//! `train --dry-run --ranks N`: estimates the cost of several ranks by formulas (docs/scale.md).
 
 use serde::Serialize;
 
@@ -10,29 +10,29 @@ use crate::train::Passes;
 use crate::train::plan::{self, PhaseSpec};
 use crate::train::teacher::TeacherPaths;
 
-/// Links that are shown unless one is named, in Gbit/s: Ethernet of three kinds, InfiniBand NDR, and an H100's NVLink in one
-/// direction.
+/// Links that are shown unless `--link` names one, in Gbit/s: three kinds of Ethernet, InfiniBand NDR, and an H100's NVLink in
+/// one direction.
 const LINKS: [f64; 5] = [1.0, 10.0, 100.0, 400.0, 3600.0];
 /// Bytes of an f32.
 const F32: f64 = 4.0;
 /// Share of a training step's operations in its backward pass.
 const BACKWARD: f64 = 2.0 / 3.0;
 
-/// How a plan is shown, and for how many processes.
+/// The form of a plan, and the number of processes to plan for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Asked {
     pub json: bool,
-    /// Ranks, and Gbit/s between them where they are known.
+    /// Number of ranks, and Gbit/s between them if given.
     pub ranks: Option<(usize, Option<f64>)>,
 }
 
-/// A step of several ranks, without its exchange.
+/// The measures of a step of several ranks, without its exchanges.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Step {
     /// Number of ranks.
     pub world: usize,
     pub parameters: u64,
-    /// Those of the embeddings, whose gradients are finished last.
+    /// Parameters of the embeddings, whose gradients are finished last.
     pub embeddings: u64,
     /// Seconds of one rank's computation.
     pub compute: f64,
@@ -67,11 +67,11 @@ impl Step {
         BACKWARD * self.compute / self.micro_batches as f64
     }
 
-    /// What the exchanges of a step take over a link of `gbit` Gbit/s in each direction.
+    /// Returns the time of a step's exchanges over a link of `gbit` Gbit/s in each direction.
     pub fn over(&self, gbit: f64) -> Exchange {
         let seconds = |bytes: f64| 8.0 * bytes / (1e9 * gbit);
         let sum = seconds(self.sum_bytes());
-        // The last bucket and the embeddings are finished when nothing is left to compute.
+        // The last bucket and the embeddings are finished at the end of the backward pass, so their exchange is never hidden.
         let last = (F32 * self.embeddings as f64 + self.bucket as f64).min(self.gradients());
         let hidden = sum * (1.0 - last / self.gradients());
         let exposed = sum - hidden.min(self.backward());
@@ -87,24 +87,24 @@ impl Step {
     }
 }
 
-/// What a step's exchanges take over a link.
+/// The time of a step's exchanges over a link.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Exchange {
     pub gbit: f64,
-    /// All of the sums, and what of them is not hidden behind the backward pass.
+    /// Time of summing all gradients, and the part of it that is not hidden behind the backward pass.
     pub sum_seconds: f64,
     pub exposed_seconds: f64,
     /// Speed of all ranks over that of as many single processes.
     pub efficiency: f64,
-    /// Completing the weights, with a sharded optimizer.
+    /// Time of gathering the weights, with a sharded optimizer.
     pub gather_seconds: f64,
     pub efficiency_sharded: f64,
 }
 
-/// What is planned for one process.
+/// The plan for one process.
 pub(super) struct Plan<'a> {
     pub config: &'a Config,
-    /// The reference's.
+    /// The reference's shape.
     pub shape: &'a DecoderConfig,
     pub passes: Passes,
     /// Bytes of tokens in memory.
@@ -118,7 +118,7 @@ impl Plan<'_> {
     }
 }
 
-/// What several ranks would cost.
+/// The estimated cost of several ranks.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Scale {
     pub world: usize,
@@ -127,11 +127,11 @@ pub(super) struct Scale {
     pub micro_batch: usize,
     /// Why the ranks would be refused.
     pub refused: Option<String>,
-    /// Of rank 0, which writes the checkpoints, in the phase that takes most; with a sharded optimizer it keeps its part of the
-    /// moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
+    /// Memory of rank 0, which writes the checkpoints, in the phase that needs most. With a sharded optimizer it keeps only its part
+    /// of the moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
     pub memory_bytes: u64,
     pub memory_bytes_sharded: u64,
-    /// What each rank sends in a step.
+    /// Bytes that each rank sends in a step.
     pub sum_bytes: u64,
     pub gather_bytes: u64,
     pub compute_seconds: f64,
@@ -140,7 +140,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Returns what ranks would cost that train `plan`'s phases at `speed` operations a second each and sum gradients in buckets of
+    /// Estimates the cost of ranks that train `plan`'s phases at `speed` operations per second each and sum gradients in buckets of
     /// `bucket` bytes.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl Scale {
         })
     }
 
-    /// The lines of the plan.
+    /// Returns the lines of the plan.
     pub fn lines(&self) -> String {
         let each = self.windows / self.world;
         let mut out = format!(
@@ -268,11 +268,11 @@ mod tests {
 
     #[test]
     fn sums_hide_behind_the_last_backward_pass_alone() {
-        // 868 MB at 100 Gbit/s: 69 ms, of which embeddings and a bucket stay.
+        // 868 MB at 100 Gbit/s take 69 ms; the part of the embeddings and a bucket is not hidden.
         let fast = step(8).over(100.0);
         let stays = 0.069_44 * (160e6 + 25.0 * 1_048_576.0) / 496e6;
         assert!((fast.exposed_seconds - stays).abs() < 1e-5, "{fast:?}");
-        // At 1 Gbit/s 6.9 s, behind 2/3 of half of a step of 0.5 s.
+        // At 1 Gbit/s they take 6.9 s, of which 2/3 of half a step of 0.5 s are hidden.
         let slow = step(8).over(1.0);
         let expected = 6.944 - 0.5 / 3.0;
         assert!((slow.exposed_seconds - expected).abs() < 1e-5, "{slow:?}");

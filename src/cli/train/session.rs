@@ -1,4 +1,4 @@
-//! The trainer on a thread of its own, in a compute pool that is polite to the dashboard.
+//! Runs the trainer on a thread of its own, in a compute pool of lower priority than the dashboard.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -19,16 +19,16 @@ const NICE: i32 = 5;
 /// minute from its signal before it kills.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// A trainer at work.
+/// A started trainer.
 pub struct Session {
     thread: JoinHandle<Ended>,
 }
 
 impl Session {
-    /// Builds the trainer and sets it to work.
+    /// Builds the trainer and starts it.
     ///
     /// # Errors
-    /// When the trainer cannot be built (nothing has been trained then) or no thread can be had.
+    /// When the trainer cannot be built (nothing has been trained then) or a thread cannot be started.
     pub fn start(setup: Setup) -> Result<Self> {
         let pool = pool(setup.threads)?;
         let mut trainer = Trainer::new(setup).map_err(exit::input)?;
@@ -44,7 +44,7 @@ impl Session {
                         return ended;
                     }
                     Ok(Err(error)) => {
-                        // A launcher that has lost a rank kills this one soon: what has happened is written first.
+                        // A launcher that has lost a rank kills this one soon, so the failure is written into the journal first.
                         if let Some(lost) = error.downcast_ref::<DistError>() {
                             trainer.note(&lost.to_string());
                         }
@@ -52,7 +52,7 @@ impl Session {
                     }
                     Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
-                // The journal outlives a panic in the middle of a step.
+                // After a panic in a step, the journal can still be written.
                 let told = AssertUnwindSafe(|| {
                     let ended = format!("{ended}; {}", trainer.way_back());
                     trainer.fail(&ended);
@@ -84,14 +84,14 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
         .map_err(|why| threads::refused(&format!("{threads} compute threads"), &why).into())
 }
 
-/// Ends the process a little later, if nothing else has: a pipe that is not read, or a terminal that takes no frames,
-/// must not keep the device. The checkpoint is on disk by now.
+/// Ends the process after [`FAREWELL`] if it still runs: a pipe that is not read, or a terminal that takes no frames, must not
+/// keep the device in use. The checkpoint is on disk by now.
 fn end_soon() {
     let wait = || {
         std::thread::sleep(FAREWELL);
         std::process::exit(exit::PREEMPTED);
     };
-    // Without that thread the process ends as soon as its last reader lets it.
+    // If this thread cannot be started, the process ends when its output has been read.
     let _ = std::thread::Builder::new()
         .name("farewell".into())
         .spawn(wait);
@@ -105,7 +105,7 @@ fn be_nice() {
     }
 }
 
-/// An error, with what can be done about memory that is used up.
+/// Formats an error, with advice if memory is used up.
 fn in_words(error: &anyhow::Error) -> String {
     match memory::out_of_memory(error) {
         Some(full) => format!(

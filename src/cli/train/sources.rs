@@ -1,4 +1,4 @@
-//! The sources of a mixture as `train --dry-run` numbers them, which `set mixture N X` goes by.
+//! Lists the sources of a mixture with the numbers that `set mixture N X` uses, in the plan of `train --dry-run`.
 
 use serde::Serialize;
 
@@ -11,12 +11,12 @@ pub struct Source {
     number: usize,
     path: String,
     weight: f64,
-    /// Of all weights.
+    /// Its share of all weights.
     share: f64,
     tokens: u64,
 }
 
-/// Returns the sources of a training text, none where there is only one.
+/// Returns the sources of a training text; empty if there is only one.
 pub fn of(dataset: &Dataset) -> Vec<Source> {
     let weights = dataset.weights();
     if weights.len() < 2 {
@@ -33,7 +33,7 @@ pub fn of(dataset: &Dataset) -> Vec<Source> {
     dataset.sources().iter().enumerate().map(source).collect()
 }
 
-/// Returns one line a source, below the line of the text.
+/// Returns one line per source, to be printed below the line of the text.
 pub fn lines(sources: &[Source]) -> String {
     let row = |s: &Source| {
         [

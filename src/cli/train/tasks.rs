@@ -1,4 +1,4 @@
-//! What a run's downstream tasks cost.
+//! Estimates the cost of a run's downstream tasks.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -12,7 +12,7 @@ use crate::run::table;
 use crate::train::plan::PhaseSpec;
 use crate::train::tasks;
 
-/// The tasks of a config, and what a pass over them takes.
+/// The tasks of a config, and the cost of an evaluation on them.
 #[derive(Debug)]
 pub(super) struct TaskCosts {
     names: Vec<String>,
@@ -52,16 +52,16 @@ impl TaskCosts {
         }))
     }
 
-    /// Evaluations on the tasks in a phase: every so many steps, and at its end.
+    /// Returns the number of evaluations on the tasks in a phase: one per `every` steps, and one at its end.
     fn evaluations(&self, p: &PhaseSpec) -> u64 {
         1 + match self.every {
             0 => 0,
-            // The phase's end is counted already.
+            // The evaluation at the phase's end is already counted.
             every => p.steps.saturating_sub(1) / every,
         }
     }
 
-    /// Floating-point operations that the tasks take in a phase.
+    /// Returns the floating-point operations of the tasks in a phase.
     pub(super) fn flops(&self, p: &PhaseSpec) -> f64 {
         let shape = self.shape.with_layers(vec![1.0; p.layers]);
         // A forward pass is a third of a training step; texts are shorter than the context.
@@ -69,12 +69,12 @@ impl TaskCosts {
         (self.evaluations(p) * self.tokens) as f64 * per_token
     }
 
-    /// Seconds in all phases at a speed in operations a second.
+    /// Returns the seconds in all phases, at a speed in operations per second.
     pub(super) fn seconds(&self, phases: &[PhaseSpec], speed: f64) -> f64 {
         phases.iter().map(|p| self.flops(p)).sum::<f64>() / speed
     }
 
-    /// A line of the plan: what is measured, and how long training waits for it.
+    /// Returns a line of the plan: the tasks, and the time that training waits for them.
     pub(super) fn line(&self, seconds: f64, total: f64) -> String {
         format!(
             "tasks    {}: {}, {} tokens an evaluation, {}; training waits\n         \
@@ -91,7 +91,7 @@ impl TaskCosts {
         )
     }
 
-    /// The same as JSON.
+    /// Returns the same facts as JSON.
     pub(super) fn json(&self, seconds: f64, total: f64) -> Value {
         json!({
             "names": self.names,

@@ -1,4 +1,4 @@
-//! Finds the models that baselines learn from, and checks whether they can teach.
+//! Finds the teachers of baselines, and checks that they fit.
 
 use std::path::Path;
 

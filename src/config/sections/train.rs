@@ -74,8 +74,8 @@ section! {
         /// windows and many layers, 20 % slower, same results.
         recompute: bool = default(false), Free;
 
-        /// What several ranks divide besides the batch: `optimizer`, each keeps the moments of its part of the parameters and
-        /// updates that part, which needs less memory and gives the same results; or `none`, each keeps all of them.
+        /// Division of the optimizer among several ranks: `optimizer`, each rank keeps the moments of its part of the parameters
+        /// and updates that part, which needs less memory and gives the same results; or `none`, each rank keeps all moments.
         shard: ShardChoice = default(ShardChoice::None), Free;
 
         /// Seed of initial weights and of the batches.

@@ -1,4 +1,4 @@
-//! `[[baseline]]`: what is read, how it is written, and what is refused.
+//! Tests reading, writing and refusing entries of `[[baseline]]`.
 
 use super::*;
 use crate::model::Part;
@@ -46,7 +46,7 @@ fn entries_are_read_and_written_back() {
     assert_eq!(kd.objective, ObjectiveChoice::Distill(distill));
     assert_eq!(xl.start, BaselineStart::HalfWidth { n_head: Some(12) });
     assert_eq!(random.label(), "preset t:9: baseline \"random-2x\"");
-    // A teacher is a path, as that of the reference is.
+    // A teacher is a path, like the reference.
     resolve_paths(&mut config, Path::new("/base"));
     let again: Config = toml::from_str(&to_toml(&config)).unwrap();
     assert_eq!(again, config);

@@ -1,4 +1,4 @@
-//! The table of keys that the declarations of the sections make up.
+//! Tests the table of keys, which consists of the sections' declarations.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn minimal() -> Config {
     .unwrap()
 }
 
-/// Every optional value is there.
+/// Returns a config with every optional value.
 fn full() -> Config {
     let mut config = minimal();
     config.data.val = Some(crate::config::Texts::One("b.txt".into()));

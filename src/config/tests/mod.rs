@@ -1,4 +1,4 @@
-//! What a config file may say, and every message about what it may not.
+//! Tests of valid config files, and of the message for every error.
 
 mod baselines;
 mod keys;
@@ -33,7 +33,7 @@ fn loaded(source: &Source, overrides: &[&str]) -> Result<Loaded, ConfigError> {
     load_with(source, &overrides, Path::new("/work"), &env)
 }
 
-/// The problems, without the `preset t` that all file places begin with.
+/// Returns the problems, without the `preset t` that all places in the file begin with.
 fn problems(source: &str, overrides: &[&str]) -> Vec<String> {
     match loaded(&text(source), overrides) {
         Ok(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! Paths and the variables in them.
+//! Tests paths and the variables in them.
 
 use super::super::variables::{Unexpanded, expand};
 use super::*;
@@ -23,7 +23,7 @@ fn paths_expand_and_become_absolute() {
     resolve_paths(&mut config, Path::new("/base"));
     assert_eq!(config.data.train, one("/base/texts/a.txt"));
     assert_eq!(config.data.val, Some(Texts::One("/data/v.txt".into())));
-    // What is typed at a shell starts from where it is typed.
+    // Paths on the command line are relative to the working directory.
     let config = loaded(&text(GOOD), &["data.train=5"]).unwrap().config;
     assert_eq!(config.data.train, one("/work/5"));
     let mut config = loaded(&text(GOOD), &[]).unwrap().config;
@@ -81,14 +81,14 @@ fn variables_are_written_under_their_names() {
         !written.contains("/data") && !written.contains("some/where"),
         "{written}"
     );
-    // Checkpoints compare what is written as well.
+    // Checkpoints also compare the written text.
     let values = resume::values(&config);
     assert_eq!(values["reference.path"], "\"$HEIRLOOM_DATA/model\"");
     assert!(!values["data.train"].contains("some/where"), "{values:?}");
     let phase = resume::values(&resume::in_force(&config, &values));
     assert_eq!(phase, values);
 
-    // Read from anywhere, and with another value.
+    // Read from another directory, and with another value of the variable.
     let mut again = load(&written, &env);
     resolve_paths(&mut again, Path::new("/elsewhere"));
     assert_eq!(paths(&mut again), wanted);

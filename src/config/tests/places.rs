@@ -1,4 +1,4 @@
-//! Where problems are said to be, and how much is reported about hostile configs.
+//! Tests the lines and keys that problems name, and that messages about hostile configs stay short.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is made of files, presets and overrides.
+//! Tests of reading files, presets and overrides.
 
 use super::*;
 
@@ -130,7 +130,7 @@ fn an_override_chooses_between_a_trained_and_a_loaded_reference() {
         .config;
     assert_eq!(config.reference.path, None);
     assert_eq!(config.reference.train.unwrap().steps, 5);
-    // Two words in one place are a contradiction.
+    // Contradictory values of equal rank are an error.
     let both = "reference.path and [reference.train] exclude each other; keep one";
     let sets = ["reference.path=/m", "reference.train.steps=5"];
     let file = GOOD.replace(

@@ -1,4 +1,4 @@
-//! What values may be, and every message about what they may not be.
+//! Tests of valid values, and of the message for every invalid one.
 
 use super::*;
 
@@ -406,12 +406,12 @@ fn good_values_pass() {
     ] {
         assert_eq!(problems(GOOD, &[set]), Vec::<String>::new(), "{set}");
     }
-    // A share is not needed where there is a validation text.
+    // With a validation text, the share of the training text is not needed.
     assert_eq!(
         problems(GOOD, &["data.val=v.txt", "data.val_fraction=0"]),
         Vec::<String>::new()
     );
-    // A loaded reference brings its own shape.
+    // A loaded reference has its own shape, so the config needs none.
     let loaded = "[data]\ntrain='a'\n[reference]\npath='m'\n[inherit]\nlayers=12\n[train]\nsteps=1\nbatch_tokens=1000\nlr=1\n";
     assert_eq!(problems(loaded, &[]), Vec::<String>::new());
 }

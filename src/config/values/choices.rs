@@ -1,4 +1,4 @@
-//! Values that are one of a few words.
+//! Config values that are one of a few words.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,10 +40,10 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// All of them, in the order of documents.
+    /// All schedules, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Cosine, Self::Linear, Self::Constant, Self::Wsd];
 
-    /// Returns the one of this name in the config.
+    /// Returns the schedule of this name in the config.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -69,7 +69,7 @@ pub enum OptimizerChoice {
     Muon,
 }
 
-/// What the ranks of a run divide among themselves besides the batch.
+/// The state that the ranks of a run divide among themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShardChoice {

@@ -1,4 +1,4 @@
-//! Which layers of the reference are inherited.
+//! The choice of the reference's layers to inherit.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl Measure {
     /// All measures.
     pub const ALL: [Self; 3] = [Self::Influence, Self::Angular, Self::Loss];
 
-    /// Its name in a choice of layers.
+    /// Returns its name in a choice of layers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Influence => "influence",
@@ -46,7 +46,7 @@ impl Measure {
         }
     }
 
-    /// Its paper.
+    /// Returns its paper.
     pub fn paper(self) -> &'static str {
         match self {
             Self::Influence => "arXiv 2403.03853",
@@ -127,7 +127,7 @@ impl LayerRange {
 }
 
 impl LayerChoice {
-    /// A choice that is a word, a range or a rule with its number: `half`, `auto`, `8..16`, `loss:6`.
+    /// Parses a word, a range or a rule with its number: `half`, `auto`, `8..16`, `loss:6`.
     pub(in crate::config) fn named(word: &str) -> Option<Self> {
         match word {
             "half" => Some(Self::Half),
@@ -141,7 +141,7 @@ impl LayerChoice {
 
     /// Splits a rule from the number of layers that it keeps, in digits.
     fn ruled(rule: &str, n: &str) -> Option<Self> {
-        // As it is printed: no sign, no leading zeros.
+        // Only in the form in which it is printed, without sign and leading zeros.
         let n = n
             .parse()
             .ok()
@@ -182,7 +182,7 @@ impl LayerChoice {
         }
     }
 
-    /// A choice in words, as on the command line: `15`, `8..16`, `0,2,5`, `half`, `auto`, `loss:6`.
+    /// Parses a choice of the command line: `15`, `8..16`, `0,2,5`, `half`, `auto`, `loss:6`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(n) = text.parse() {

@@ -44,7 +44,7 @@ pub struct WeightedText {
 }
 
 impl Texts {
-    /// The paths.
+    /// Returns the paths.
     pub fn paths(&self) -> &[String] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
@@ -61,7 +61,7 @@ impl Texts {
 }
 
 impl TrainTexts {
-    /// The sources, in order.
+    /// Returns the sources, in order.
     pub fn sources(&self) -> Vec<Source> {
         let source = |inputs: &[String], weight| Source {
             inputs: inputs.to_vec(),

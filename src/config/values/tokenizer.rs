@@ -1,4 +1,4 @@
-//! How text becomes tokens.
+//! The choice of a tokenizer.
 
 use serde::{Deserialize, Serialize};
 

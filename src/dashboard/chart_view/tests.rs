@@ -2,7 +2,7 @@ use super::*;
 use crate::run::event::{Phase, Start};
 use crate::run::state::PhaseNow;
 
-/// A run in a phase of so many steps, at a step of it.
+/// Makes a run at step `phase_step` of a phase of `due` steps.
 fn run(began_at: u64, due: u64, phase_step: u64) -> RunState {
     let mut run = RunState::default();
     run.core.phase = Some(PhaseNow {
@@ -36,7 +36,7 @@ fn the_present_phase_is_shown_up_to_its_end_as_extended_and_the_whole_run_on_dem
     assert_eq!(bounds(&view, &extended), (0.0, 320_000.0));
     view.toggle_whole();
     assert_eq!(view, ChartView::default());
-    // Past the end, the axis grows.
+    // Beyond the end, the axis grows.
     assert_eq!(bounds(&view, &run(0, 100, 103)), (0.0, 103.0));
 }
 

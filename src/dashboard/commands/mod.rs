@@ -1,5 +1,5 @@
-//! The one table of commands: the screen's own, those that open a view or a layer, and those of the trainer, which
-//! `heirloom ctl` takes as well. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
+//! The table of all commands: the screen's own, those that open a view or a layer, and those of the trainer, which `heirloom ctl`
+//! also accepts. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
 
 pub mod preflight;
 mod table;
@@ -14,7 +14,7 @@ use super::views;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::words::{self, USAGES};
 
-/// Commands of the screen itself: name and help.
+/// Returns the commands of the screen itself, with their help.
 pub fn own() -> Vec<Entry> {
     let entry = |words: String, help| Entry { words, help };
     let layers = layers::all().map(|l| entry(l.id.into(), l.help));
@@ -24,7 +24,7 @@ pub fn own() -> Vec<Entry> {
     layers.chain(views).chain(typed).collect()
 }
 
-/// Everything that can be typed: the trainer's commands first.
+/// Returns all commands that can be typed, the trainer's first.
 pub fn listed() -> Vec<Entry> {
     let trainer = USAGES.iter().map(|u| Entry {
         words: u.words.into(),
@@ -33,7 +33,7 @@ pub fn listed() -> Vec<Entry> {
     trainer.chain(own()).collect()
 }
 
-/// Finds a command by its fixed words.
+/// Returns the help of a command, found by its fixed words.
 pub fn help_of(words: &str) -> Option<&'static str> {
     let own = OWN.iter().find(|c| c.words == words).map(|c| c.help);
     own.or_else(|| {
@@ -65,20 +65,20 @@ pub fn act_of(words: &str) -> Option<Act> {
 #[derive(Debug)]
 pub enum Ran {
     Done(Vec<Effect>),
-    /// An answer to be read.
+    /// Show this answer.
     Show(String),
-    /// A layer to be put on top.
+    /// Open this layer.
     Opened(Box<dyn Layer>),
-    /// To be done by the layer on top, else by the view.
+    /// An action for the layer on top, else for the view.
     Act(Act),
-    /// It ends, replaces or undoes what is trained: it is to be confirmed first.
+    /// The command ends, replaces or undoes training, so it must be confirmed first.
     Ask(TrainerCommand),
 }
 
-/// Runs a command in words.
+/// Runs a typed command.
 ///
 /// # Errors
-/// What is wrong with it, and how it is written.
+/// When the command is not valid; the error has its usage.
 pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let joined = words.join(" ");
@@ -144,14 +144,14 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
     })
 }
 
-/// The own command that was probably meant.
+/// Returns the screen's command that is most similar to an unknown one.
 fn suggestion(line: &str) -> Option<String> {
     let own: Vec<Entry> = own();
     let score = |e: &Entry| strsim::normalized_damerau_levenshtein(&e.fixed(), line);
     let near = own.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
     let mut trainer = USAGES.iter().filter_map(|u| u.words.split(' ').next());
     let first = line.split(' ').next().unwrap_or_default();
-    // The trainer's words have their own, better answer.
+    // The parser of the trainer's commands has a better suggestion.
     if trainer.any(|name| {
         name == first || strsim::normalized_damerau_levenshtein(name, first) >= score(near)
     }) {

@@ -1,4 +1,4 @@
-//! Refuses commands before a confirmation that the trainer would refuse afterwards.
+//! Checks commands before their confirmation, so that the operator need not confirm a command that the trainer would refuse.
 
 use crate::config::keys;
 use crate::dashboard::costs::layers_left;
@@ -8,11 +8,11 @@ use crate::run::event::Phase;
 use crate::run::state::RunState;
 use crate::run::table;
 
-/// Checks a command that is about to be confirmed. `is_kept` returns whether a checkpoint is on disk; without it, any may
-/// be.
+/// Checks a command that is about to be confirmed. `is_kept` returns whether a checkpoint is on disk; without it, any checkpoint
+/// is accepted.
 ///
 /// # Errors
-/// Why it cannot be done, and what can be.
+/// When the command would be refused; the error has the reason and an alternative.
 pub fn check(
     run: &RunState,
     is_kept: Option<&dyn Fn(&str) -> bool>,
@@ -46,7 +46,7 @@ pub fn check(
     }
 }
 
-/// Whether a checkpoint, a link to one, or one of a step exists.
+/// Checks that a checkpoint with this name or at this step, or a link of this name, exists.
 fn rollback(run: &RunState, is_kept: &dyn Fn(&str) -> bool, wanted: &str) -> Result<(), String> {
     let points = rollback_points::of(run, is_kept);
     let of_step = wanted.parse().ok();

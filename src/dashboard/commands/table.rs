@@ -12,22 +12,22 @@ use crate::run::state::Status;
 pub enum Run {
     Screen(fn(&mut Context<'_>) -> Vec<Effect>),
     ReplayCommand(ReplayCommand),
-    /// With the number that stands for N.
+    /// Called with the number in place of N.
     Tenth,
-    /// With the name of a run, or none.
+    /// Called with the name of a run, or without one.
     Compare,
-    /// With a key of the config.
+    /// Called with a key of the config.
     Config,
-    /// For the layer on top, else for the view; not to be typed.
+    /// For the layer on top, else for the view; cannot be typed.
     Act(Act),
 }
 
 /// A command of the screen.
 pub struct Command {
-    /// The words that stand fixed, and after them names of arguments in capitals.
+    /// The fixed words, followed by the names of arguments in capitals.
     pub words: &'static str,
     pub help: &'static str,
-    /// Needs a trainer that takes commands.
+    /// Whether it needs a trainer that takes commands.
     pub control: bool,
     pub run: Run,
 }
@@ -63,7 +63,7 @@ const fn act(words: &'static str, help: &'static str, act: Act) -> Command {
     }
 }
 
-/// A change of the chart alone.
+/// Makes a command that changes the chart's settings.
 macro_rules! chart {
     ($method:ident) => {
         |context| {
@@ -73,7 +73,7 @@ macro_rules! chart {
     };
 }
 
-/// The same for one that looks at the run.
+/// Makes a command that changes the chart's settings by the run's state.
 macro_rules! run_chart {
     ($method:ident) => {
         |context| {

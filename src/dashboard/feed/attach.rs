@@ -1,4 +1,4 @@
-//! A run that another process of this machine trains: its past from the journal, its present over the control socket.
+//! Follows a run that another process of this machine trains: reads its past from the journal, and its present from the socket.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -16,49 +16,49 @@ use crate::run::series;
 use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
 
-/// Most events folded in before keys are looked at again.
+/// Most events folded before keys are read again.
 const AT_ONCE: usize = 20_000;
-/// Time between two looks at the journal, and two attempts to connect, while disconnected.
+/// Time between two reads of the journal, and between two attempts to connect, while disconnected.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer
-/// is there and the screen is seen.
+/// A feed over the control socket. Without a connection it follows the journal, and it connects again once a trainer works on
+/// the run and the screen is shown.
 pub struct AttachFeed {
     dir: RunDir,
     read_only: bool,
-    /// Whether the screen is up, and not left for the shell.
+    /// Whether the screen is shown (it is not while it is suspended).
     seen: bool,
     tail: Tail,
     line: Option<Line>,
-    /// A connection on its way: the server may take seconds to accept and to greet.
+    /// A connection in progress: the server may take seconds to accept and to greet.
     connecting: Option<Receiver<Result<Line>>>,
-    /// When a connection was last tried for.
+    /// Time of the last attempt to connect.
     tried: Instant,
-    /// Who has control, as the server told last.
+    /// Whether this client has control, by the server's last message.
     mine: bool,
     controller: Option<String>,
     looked: Instant,
     last_id: u64,
-    /// Commands that have no answer yet, and answers that have not been looked at.
+    /// Commands without an answer, and answers that have not been fetched.
     unanswered: Vec<Ticket>,
     answers: Vec<Answer>,
-    /// The event at which the client had fallen behind.
+    /// The last event before the server had to skip some because this client was slow.
     lagged_at: Option<u64>,
-    /// Why the server has closed the connection, for the screen.
+    /// Message for the screen: why the server has closed the connection.
     news: Option<String>,
     listener: Listener,
-    /// The journal has been read to its end once: what comes from then on happens now.
+    /// Whether the journal has been read to its end once: later events are of the present.
     past_read: bool,
 }
 
-/// Is called with each event of the present, and the state after it.
+/// A function that is called with each event of the present, and the state after it.
 pub type Each<'a> = dyn FnMut(&RunState, &Event) + 'a;
 
 impl AttachFeed {
-    /// Connects to the trainer of a run. The state is what is known before the feed's first event.
+    /// Connects to the trainer of a run. Returns the feed, and the run's state before the feed's first event.
     ///
     /// # Errors
-    /// When no process works on it, or no one answers.
+    /// When no process works on the run, or the process does not answer.
     pub fn connect(dir: &RunDir, read_only: bool) -> Result<(Self, RunState)> {
         let line = Line::open(dir)?;
         let (tail, state, _) = series::open::open(dir.path());
@@ -89,7 +89,7 @@ impl AttachFeed {
         self.line.is_some()
     }
 
-    /// Folds what has come in since the last call, with `each` called for what happens from the first call's end on.
+    /// Folds the events since the last call. Calls `each` for events of the present: those after the first call's end.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -107,7 +107,7 @@ impl AttachFeed {
             let message = Incoming::Subscribe {
                 after: state.seq,
                 read_only: self.read_only,
-                // The journal has brought nothing since: it cannot be written at present.
+                // The journal has no newer event: it cannot be written at present.
                 skip: self.lagged_at == Some(state.seq),
             };
             if self.say(&message)
@@ -131,8 +131,8 @@ impl AttachFeed {
         Ok(())
     }
 
-    /// Sends a message. False when the server does not take it at once, which ends the connection: part of the message
-    /// may have gone out.
+    /// Sends a message. Returns false if the server does not take it at once. That ends the connection, because part of the
+    /// message may have been sent.
     fn say(&mut self, message: &Incoming) -> bool {
         use std::io::Write;
         let sent = match &mut self.line {
@@ -145,11 +145,11 @@ impl AttachFeed {
         sent.is_ok()
     }
 
-    /// Reads the journal on. True at its end.
+    /// Reads more of the journal. Returns true at its end.
     fn read_on(&mut self, state: &mut RunState, each: &mut Each<'_>) -> Result<bool> {
         for item in self.tail.poll()? {
             match &item {
-                // It may have come over the socket already.
+                // The event may have come over the socket already.
                 TailItem::Event(event) if event.seq <= state.seq => {}
                 TailItem::Event(event) => {
                     item.apply_to(state);
@@ -160,7 +160,7 @@ impl AttachFeed {
                 _ => item.apply_to(state),
             }
         }
-        // What is read from the journal is the past.
+        // Events from the journal are of the past, and cause no notices.
         self.listener.skip(state);
         self.past_read |= self.tail.caught_up();
         Ok(self.tail.caught_up())
@@ -199,7 +199,7 @@ impl AttachFeed {
         true
     }
 
-    /// Keeps the answer to a command of this client for the screen. An answer to any other number is ignored.
+    /// Keeps the answer to a command of this client for the screen. Other answers are ignored.
     fn settle(&mut self, ticket: Ticket, applied: bool, message: String) {
         let before = self.unanswered.len();
         self.unanswered.retain(|open| *open != ticket);
@@ -212,7 +212,7 @@ impl AttachFeed {
         }
     }
 
-    /// Ends the connection. What became of commands without an answer is not known any more.
+    /// Ends the connection. Commands without an answer get one that their result is unknown.
     fn hang_up(&mut self) {
         self.line = None;
         (self.mine, self.controller) = (false, None);
@@ -225,7 +225,7 @@ impl AttachFeed {
         }
     }
 
-    /// Without a connection: follows the journal, and looks for a trainer now and then.
+    /// Follows the journal without a connection, and tries to connect at intervals.
     fn without(&mut self, state: &mut RunState, each: &mut Each<'_>) -> Result<()> {
         if let Some(connecting) = &self.connecting {
             match connecting.try_recv() {
@@ -243,7 +243,7 @@ impl AttachFeed {
         self.looked = Instant::now();
         if self.read_on(state, each)? {
             tail::settle(state, self.dir.path());
-            // A run that is over has nothing more to say, though its process may still show its table.
+            // A run that is over sends no more events, although its process may still show its table.
             let over = matches!(state.core.status, Status::Done | Status::Failed);
             let wanted = self.seen && !over && self.connecting.is_none();
             if wanted && self.tried.elapsed() >= LOOK_EVERY {
@@ -318,8 +318,8 @@ impl Feed for AttachFeed {
         self.news.take()
     }
 
-    /// A screen that was left cannot answer: its connection ends, and with it the control that it had. One that is up again
-    /// connects at once.
+    /// Ends the connection when the screen is suspended, because it cannot answer; that also gives up control. Connects at once
+    /// when the screen is shown again.
     fn set_seen(&mut self, seen: bool) {
         self.seen = seen;
         if seen {

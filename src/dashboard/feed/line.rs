@@ -12,18 +12,18 @@ use crate::run::control::protocol::Outgoing;
 use crate::run::dir::RunDir;
 use crate::threads;
 
-/// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
-/// that takes nothing.
+/// Most messages that wait for the dashboard. If it is reached, the trainer's process stops sending, and disconnects a client that
+/// does not read.
 const WAITING: usize = 4096;
-/// Longest wait of the screen for a server that does not read: the socket holds some hundred messages, so that one who
-/// has read none of them does not read at all.
+/// Longest wait of the screen for a server that does not read. The socket holds some hundred messages, so a server that has not
+/// read any of them will not read.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// An open connection.
 pub struct Line {
     pub sending: UnixStream,
     pub messages: Receiver<Outgoing>,
-    /// Whether the events have been asked for: the journal has been read.
+    /// Whether the events have been requested, which happens once the journal has been read.
     pub subscribed: bool,
 }
 
@@ -48,13 +48,12 @@ impl Line {
         })
     }
 
-    /// Opens a connection on a thread of its own, which ends on its own within [`GREETING`]. `None` when the system
-    /// refuses the thread.
+    /// Opens a connection on a new thread, which ends within [`GREETING`]. Returns `None` if the system refuses the thread.
     pub fn open_aside(dir: &RunDir) -> Option<Receiver<Result<Self>>> {
         let (tell, opened) = sync_channel(1);
         let dir = dir.clone();
         let opening = threads::spawn("attaching", move || {
-            // A screen that has gone drops the line, and with it the connection.
+            // If the screen has been closed, dropping the line ends the connection.
             let _ = tell.send(Self::open(&dir));
         });
         opening.is_ok().then_some(opened)
@@ -63,7 +62,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // The receiving thread wakes and ends.
+        // This wakes the receiving thread, which ends.
         let _ = self.sending.shutdown(Shutdown::Both);
     }
 }

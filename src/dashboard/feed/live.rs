@@ -1,4 +1,4 @@
-//! A trainer in this process.
+//! Follows a trainer in this process.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,31 +17,31 @@ use crate::run::presence::Leave;
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
-/// Copying the state takes at most one part in this many of the time: less than half of what a dashboard may take of a core.
+/// Copying the state takes at most this fraction (1 in 500) of the time: less than half of a dashboard's budget of CPU time.
 const COPYING_PART: u32 = 500;
-/// Longest time between two copies, however slow the machine was during one of them; about that between two frames.
+/// Longest time between two copies, about that between two frames, even if a copy has taken unusually long.
 const COPY_EVERY: Duration = Duration::from_millis(200);
 
-/// A trainer in this process, whose events another thread folds.
+/// A feed of a trainer in this process, whose events another thread folds.
 pub struct LiveFeed {
     run: Arc<SharedRun>,
     commands: Sender<Request>,
     hub: Arc<Hub>,
     /// When the state may be copied again.
     next_copy: Instant,
-    /// No event will come any more.
+    /// Whether all events have come.
     ended: bool,
     last_ticket: u64,
-    /// Commands that have no answer yet.
+    /// Commands without an answer.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
     start: Option<Arc<Start>>,
-    /// Lets the operator leave without ending the run, and return.
+    /// Notes when the operator leaves without ending the run, and returns.
     absence: Leave,
     listener: Arc<Mutex<Listener>>,
 }
 
 impl LiveFeed {
-    /// Shows the start of the run until its trainer is at work.
+    /// Shows the start of the run until its trainer begins.
     pub fn starting(mut self, start: Arc<Start>) -> Self {
         self.start = Some(start);
         self
@@ -53,7 +53,7 @@ impl LiveFeed {
         self
     }
 
-    /// A feed of `run`, whose trainer takes `commands`. `hub` knows who has control.
+    /// Makes a feed of `run`, whose trainer receives `commands`. `hub` knows who has control.
     pub fn new(run: Arc<SharedRun>, commands: Sender<Request>, hub: Arc<Hub>) -> Self {
         let listener = Arc::new(Mutex::new(run.with(Listener::new)));
         let listening = Arc::clone(&listener);
@@ -77,7 +77,7 @@ impl LiveFeed {
 }
 
 impl Feed for LiveFeed {
-    /// Copies the state. The frame that is drawn from the copy then holds up neither the fold nor the trainer.
+    /// Copies the state, so that drawing a frame delays neither the fold nor the trainer.
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
         let begun = Instant::now();
         if begun >= self.next_copy {
@@ -89,7 +89,7 @@ impl Feed for LiveFeed {
     }
 
     fn catch_up(&mut self, state: &mut RunState) {
-        // Whether the events have ended is for the next drain to tell.
+        // The next `drain` notices whether the events have ended.
         self.run.copy_to(state);
     }
 
@@ -113,8 +113,8 @@ impl Feed for LiveFeed {
         self.unanswered.retain_mut(|(ticket, answer)| {
             let (applied, message) = match answer.try_recv() {
                 Ok(answer) => (answer.applied, answer.message),
-                // A trainer that ends lets go of commands before the last events have been read. Only once they have been
-                // does the screen know that the run is over.
+                // A trainer that ends drops its commands before its last events have been read. The screen knows that the
+                // run is over only after it has read them.
                 Err(TryRecvError::Closed) if ended => {
                     (false, "the trainer ended before it answered".into())
                 }
@@ -154,7 +154,7 @@ impl Feed for LiveFeed {
         }
     }
 
-    /// A screen that was left cannot answer, and leaves control to others.
+    /// Gives up control while the screen is suspended, because it cannot answer.
     fn set_seen(&mut self, seen: bool) {
         let attendance = self.hub.attendance();
         match seen {

@@ -1,7 +1,7 @@
-//! Where events come from and where commands go.
+//! Sources of events and receivers of commands.
 //!
-//! [`LiveFeed`] is a trainer in this process, [`AttachFeed`] one in another process of this machine, [`TailFeed`] a run
-//! directory that is only read. A run played again is the fourth source, in [`replay`](super::replay).
+//! [`LiveFeed`] follows a trainer in this process, [`AttachFeed`] one in another process of this machine, and [`TailFeed`] a
+//! run directory that is only read. The fourth source, a run that is replayed, is in [`replay`](super::replay).
 
 mod attach;
 mod line;
@@ -20,7 +20,7 @@ pub use attach::AttachFeed;
 pub use live::LiveFeed;
 pub use tail::TailFeed;
 
-/// Names a command that a feed has sent, so that its answer can be told from the answers to other commands.
+/// Identifies a command that a feed has sent, so that its answer can be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(pub u64);
 
@@ -32,19 +32,19 @@ pub struct Answer {
     pub message: String,
 }
 
-/// A source of events and a drain for commands.
+/// A source of a run's events, which may also take commands.
 pub trait Feed {
-    /// Folds what has come in since the last call. False when nothing more will come.
+    /// Folds the events since the last call into `state`. Returns false when no more events will come.
     ///
     /// # Errors
     /// When the source cannot be read.
     fn drain(&mut self, state: &mut RunState) -> Result<bool>;
-    /// Brings the state up to date before a key is judged by it, where [`Self::drain`] may have left it behind for a moment.
+    /// Brings the state up to date before a key is handled, if [`Self::drain`] may lag behind for a moment.
     fn catch_up(&mut self, _state: &mut RunState) {}
     /// Sends a command. The ticket comes back with its answer, in [`Self::answers`].
     ///
     /// # Errors
-    /// When it was not sent; reports why.
+    /// When the command was not sent; the error is the reason.
     fn send(&mut self, command: Command) -> Result<Ticket, String>;
     /// Returns the answers to this feed's own commands that have come since the last call, each once.
     fn answers(&mut self) -> Vec<Answer> {
@@ -56,11 +56,11 @@ pub trait Feed {
     fn owns_run(&self) -> bool {
         false
     }
-    /// Whether an operator comes back by it to a run that continued without a dashboard.
+    /// Whether an operator uses this feed to return to a run that continued without a dashboard.
     fn can_return(&self) -> bool {
         false
     }
-    /// Who has control of the run, when it is someone else.
+    /// Returns who has control of the run, if another client has it.
     fn controller(&self) -> Option<String> {
         None
     }
@@ -68,7 +68,7 @@ pub trait Feed {
     fn has_control(&self) -> bool {
         false
     }
-    /// Takes the control over; false when this feed cannot.
+    /// Takes over control. Returns false if this feed cannot.
     fn take_control(&mut self) -> bool {
         false
     }
@@ -76,8 +76,7 @@ pub trait Feed {
     fn news(&mut self) -> Option<String> {
         None
     }
-    /// Returns what has happened since the last call that an operator who looks elsewhere should know of. `None` for a feed
-    /// that only reads.
+    /// Returns the notices since the last call for an operator who looks elsewhere. `None` for a feed that only reads.
     fn notices(&mut self) -> Option<Vec<Notice>> {
         None
     }
@@ -89,16 +88,16 @@ pub trait Feed {
     fn progress(&self) -> f64 {
         1.0
     }
-    /// Where a replay stands; `None` for a run that is followed as it happens.
+    /// Returns the position of a replay; `None` for a run that is followed as it happens.
     fn playing(&self) -> Option<Playing> {
         None
     }
-    /// The start of a run in this process.
+    /// Returns the start of a run in this process, while it starts.
     fn start(&self) -> Option<&Start> {
         None
     }
-    /// Takes note that the screen is about to be left for the shell, or is up again.
+    /// Notes that the screen is about to be suspended (false), or is shown again (true).
     fn set_seen(&mut self, _seen: bool) {}
-    /// Moves a replay.
+    /// Sends a command to a replay.
     fn steer(&mut self, _: ReplayCommand) {}
 }

@@ -1,4 +1,4 @@
-//! A run directory, written by another process or by none.
+//! Follows a run directory that this process only reads.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ use crate::run::series::{self, keep::SeriesWriter};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
 
-/// A run directory, written by another process or by none.
+/// A feed of a run directory that is only read. Another process may be writing to it.
 pub struct TailFeed {
     dir: PathBuf,
     tail: Tail,
     writer: SeriesWriter,
-    /// Last look at the journal without being told to, and at its owner.
+    /// Time of the last check of the journal without a notification from the file system, and of the run's owner.
     looked: Instant,
 }
 
-/// Time between two looks at the journal without a notification: network file systems send none for remote writes.
+/// Time between two checks of the journal without a notification: network file systems send none for remote writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl TailFeed {
-    /// Follows the run at `dir`, whether or not it has written anything yet. The state is what is known before the
-    /// feed's first event; [`Feed::drain`] must be given it and no other, since it may be written to `series.bin`.
+    /// Follows the run at `dir`, which need not have any events yet. Returns the feed, and the run's state before the feed's first
+    /// event. [`Feed::drain`] must be given this very state, because it may be written to `series.bin`.
     pub fn open(dir: &Path) -> (Self, RunState) {
         let (tail, state, writer) = series::open::open(dir);
         let feed = Self {

@@ -1,4 +1,4 @@
-//! Describes the marked run, and the effect of Enter on it.
+//! Describes the selected run, and the effect of Enter on it.
 
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -9,7 +9,7 @@ use crate::config;
 use crate::dashboard::library::Way;
 use crate::text::sanitize;
 
-/// The name of what is marked.
+/// Returns the name of the selected run or preset.
 pub fn title(home: &Home<'_>) -> String {
     home.run().map_or_else(
         || config::presets()[home.selected].name.into(),
@@ -17,7 +17,7 @@ pub fn title(home: &Home<'_>) -> String {
     )
 }
 
-/// The effect of Enter, the equivalent command, and remarks for the operator; each a line that may have to be wrapped.
+/// Returns the effect of Enter, the equivalent command, and remarks for the operator, as lines that may have to be wrapped.
 pub fn lines(home: &Home<'_>) -> Vec<Line<'static>> {
     let theme = &home.options.theme;
     let line =
@@ -53,7 +53,7 @@ pub fn lines(home: &Home<'_>) -> Vec<Line<'static>> {
     };
     let mut all = vec![line(words, style)];
     let row = run.row.as_ref();
-    // What is wrong comes before what can be done.
+    // The error comes first.
     let error = row.and_then(|row| row.error.as_ref());
     all.splice(0..0, error.map(|error| line(error, theme.warning)));
     all.push(line(&format!("heirloom {command} {path}"), theme.dim));

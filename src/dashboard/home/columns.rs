@@ -1,25 +1,25 @@
-//! Which columns of the list have room, and how wide they are.
+//! Chooses the columns of the list of runs that fit, and their widths.
 
 use crate::dashboard::library::{Listed, Row};
 use crate::dashboard::{eta, when};
 use crate::run::table;
 use crate::text;
 
-/// From this width on, columns stand two spaces apart.
+/// From this width on, columns are separated by two spaces.
 const ROOMY: usize = 100;
-/// The least that is kept for names: where columns are left out, and where there is room for all of a long name.
+/// Least columns for names: when columns are left out, and when there is room for long names.
 const NAME: (usize, usize) = (12, 48);
-/// The least of a path that is worth a column.
+/// Least width of the column of paths.
 const PATH: usize = 20;
 
-/// A column after that of the names.
+/// A column to the right of the names.
 pub struct Column {
     heading: &'static str,
-    /// Of columns that do not fit, those with higher ranks are left out first.
+    /// Columns with the highest ranks are left out first.
     rank: u8,
     /// Numbers are aligned to the right.
     right: bool,
-    /// What is longer is cut.
+    /// Most characters of a cell; longer text is cut.
     most: usize,
     cell: fn(&Row, i64) -> String,
 }
@@ -42,7 +42,7 @@ const fn number(heading: &'static str, rank: u8, cell: fn(&Row, i64) -> String) 
     }
 }
 
-/// From this rank on, a column is shown only where it leaves room for whole names.
+/// From this rank on, a column is shown only if it leaves room for complete names.
 const EXTRA: u8 = 7;
 
 /// The columns from left to right; the directory follows where there is room left.
@@ -130,13 +130,13 @@ impl Layout {
         }
     }
 
-    /// The names of the columns.
+    /// Returns the line of the columns' headings.
     pub fn headings(&self) -> String {
         let cells = self.columns.iter().map(|(column, _)| column.heading.into());
         self.line("run", cells.collect(), "directory").concat()
     }
 
-    /// A run's cells: what stands before its state, the state, and what follows it.
+    /// Returns a run's line in three parts: the text before its state, the state, and the text after it.
     pub fn cells(&self, run: &Listed, now: i64) -> [String; 3] {
         let mut cells: Vec<String> = Vec::new();
         for (column, _) in &self.columns {
@@ -177,7 +177,7 @@ impl Layout {
     }
 }
 
-/// A name over exactly `columns` columns; of one that is cut, both ends are kept, since dated names differ in their ends.
+/// Fits a name into exactly `columns` columns. A name that is cut keeps both ends, since dated names differ in their ends.
 fn shortened(name: &str, columns: usize) -> String {
     if text::width(name) <= columns || columns < 3 {
         return text::fit(name, columns);
@@ -192,11 +192,11 @@ fn shortened(name: &str, columns: usize) -> String {
     }
     let tail = &name[from..];
     let head = text::fit(name, columns - text::width(tail));
-    // Of two wide characters, a column may be left.
+    // Between wide characters, one column may be left over: a second ellipsis fills it.
     format!("{}{tail}", head.replace("… ", "……"))
 }
 
-/// The run's name, fit for a terminal.
+/// Returns the run's name with control characters removed.
 pub fn name(run: &Listed) -> String {
     text::sanitize(&run.dir.name()).into_owned()
 }
@@ -264,7 +264,7 @@ mod tests {
             let (headings, cells) = line(&runs, width);
             let wide = text::width(&cells);
             assert_eq!(text::width(&headings), wide, "{width}");
-            // Without any column there is still a blank after the name.
+            // Even without any column, a blank follows the name.
             assert!(wide <= width.max(2) + 1, "{width}: {cells:?}");
         }
     }

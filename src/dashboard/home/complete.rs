@@ -1,15 +1,15 @@
-//! Ways to complete the name of a preset or the path of a config.
+//! Completes the name of a preset or the path of a config.
 
 use std::path::Path;
 
 use crate::config;
 use crate::text::{exact, sanitize};
 
-/// Entries of a directory that are looked at, and candidates that are kept.
+/// Most entries of a directory that are read, and most candidates.
 const MOST_ENTRIES: usize = 10_000;
 const MOST: usize = 200;
 
-/// The words that `typed` may become: presets, then folders and TOML files, each in the order of the alphabet.
+/// Returns the completions of `typed`: presets, then folders and TOML files, each in alphabetical order.
 pub fn candidates(typed: &str) -> Vec<String> {
     let presets = config::presets().iter().map(|p| p.name.to_string());
     let mut all: Vec<String> = presets.filter(|name| name.starts_with(typed)).collect();
@@ -18,7 +18,7 @@ pub fn candidates(typed: &str) -> Vec<String> {
     all
 }
 
-/// The paths; a folder ends with a slash.
+/// Returns the paths; a folder ends with a slash.
 fn paths(typed: &str) -> Vec<String> {
     let at = typed.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, begin) = typed.split_at(at);
@@ -33,7 +33,7 @@ fn paths(typed: &str) -> Vec<String> {
     for entry in entries.take(MOST_ENTRIES).flatten() {
         let name = exact::to_text(&entry.file_name()).into_owned();
         let hidden = name.starts_with('.') && !begin.starts_with('.');
-        // A name that a terminal cannot show could not be recognised.
+        // A name that a terminal cannot show is left out, because it could not be recognised.
         if hidden || !name.starts_with(begin) || sanitize(&name) != name {
             continue;
         }

@@ -18,14 +18,14 @@ use crate::dashboard::scene::SMALL;
 use crate::run::table::plural;
 use crate::text;
 
-/// Where the keys of the list stand in the table, and those of the form.
+/// Scopes of the list's and the form's keys in the table.
 pub const LIST: Scope = Scope::View("home");
 pub const FORM: Scope = Scope::Layer("new run");
 
-/// From this height on, the box below the list has this many lines where it needs no more.
+/// Heights of the screen, and the least lines of the box below the list from each height on.
 const BOX: [(u16, u16); 3] = [(40, 5), (20, 4), (15, 2)];
 
-/// Draws the whole screen.
+/// Draws the screen.
 pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>) {
     let area = frame.area();
     let options = home.options;
@@ -81,7 +81,7 @@ pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>) {
     options.theme.paint(frame.buffer_mut());
 }
 
-/// The title of the list, and its lines in sight.
+/// Returns the title of the list, and its visible lines.
 fn entries<'a>(home: &Home<'_>, area: Rect, edge: usize) -> (String, Vec<Line<'a>>) {
     let (theme, glyphs) = (&home.options.theme, home.options.glyphs);
     let rows = usize::from(area.height).saturating_sub(edge);
@@ -97,7 +97,7 @@ fn entries<'a>(home: &Home<'_>, area: Rect, edge: usize) -> (String, Vec<Line<'a
         lines.extend(presets);
         return (" no runs yet ".into(), lines);
     }
-    // Marked entries begin with two columns of their own.
+    // Two columns on the left mark the selected entry.
     let layout = columns::Layout::of(runs, home.clock, width.saturating_sub(2));
     let heading = glyphs.text(&format!("  {}", layout.headings()));
     let mut lines = vec![Line::styled(heading, theme.dim)];
@@ -125,7 +125,7 @@ fn entries<'a>(home: &Home<'_>, area: Rect, edge: usize) -> (String, Vec<Line<'a
     (title, lines)
 }
 
-/// The first entry to be shown: that of the last frame, moved as little as keeps the chosen one in sight.
+/// Returns the first visible entry: that of the last frame, moved as little as needed to show the selected one.
 fn in_sight(from: usize, chosen: usize, rows: usize, all: usize) -> usize {
     let least = (chosen + 1).saturating_sub(rows);
     from.clamp(least, chosen.max(least))
@@ -173,7 +173,7 @@ fn panel<'a>(
     text.block(block)
 }
 
-/// The keys of a scope, as many as fit.
+/// Draws the keys of a scope that fit.
 fn footer(frame: &mut Frame<'_>, options: &Options, scope: Scope, area: Rect) {
     let mut line = Line::default();
     let shown = keymap::bindings().filter(|b| b.scope == scope && !b.footer.is_empty());
@@ -202,7 +202,7 @@ mod tests {
     use crate::dashboard::theme::Theme;
     use crate::run::dir::RunDir;
 
-    /// Frames of the home screen with a run that is stopped, without and with the question about it, and with the form.
+    /// Returns frames of the home screen with a stopped run, without and with the question about it, and with the form.
     fn frames(options: &Options) -> Vec<Buffer> {
         let tmp = tempfile::tempdir().unwrap();
         let name = "a-name-that-is-longer-than-its-column";

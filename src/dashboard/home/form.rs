@@ -23,12 +23,12 @@ pub struct Start {
     pub config: String,
     /// `None`: the preset's, with date and time.
     pub name: Option<String>,
-    /// `policy.mode`; `None`: what the config says.
+    /// `policy.mode`; `None`: the config's.
     pub policy: Option<&'static str>,
 }
 
 impl Start {
-    /// A preset or config as it is.
+    /// Starts a preset or config without changes.
     pub fn of(config: &str) -> Self {
         Self {
             config: config.into(),
@@ -36,20 +36,20 @@ impl Start {
         }
     }
 
-    /// The change to the config, in the form of `--set`.
+    /// Returns the changes to the config, in the form of `--set`.
     pub fn overrides(&self) -> Vec<String> {
         let set = |mode| format!("policy.mode={mode}");
         self.policy.into_iter().map(set).collect()
     }
 }
 
-/// Finds out whether a run can be started.
+/// Checks that a run can be started.
 ///
 /// # Errors
-/// What is wrong with its config, its name, or the files it reads.
+/// When its config, its name, or a file that it reads is not usable.
 pub type Check<'a> = &'a dyn Fn(&Start) -> Result<()>;
 
-/// `policy.mode` and what it means.
+/// Values of `policy.mode` with their meanings.
 pub const POLICIES: [(Option<&str>, &str); 4] = [
     (None, "from the config; ask if unset there"),
     (
@@ -66,7 +66,7 @@ pub const POLICIES: [(Option<&str>, &str); 4] = [
     ),
 ];
 
-/// A field of the form, from the top.
+/// The fields of the form, from the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Field {
     #[default]
@@ -83,26 +83,26 @@ pub enum Step {
     Start(Start),
 }
 
-/// The form as it is filled in.
+/// The form with its present values.
 #[derive(Debug, Default)]
 pub struct Form {
     pub field: Field,
     pub config: Input,
     pub name: Input,
-    /// Which of [`POLICIES`].
+    /// Index into [`POLICIES`].
     pub policy: usize,
-    /// Why it cannot be started.
+    /// Why the run cannot be started.
     pub error: Option<String>,
-    /// Lines of the error that are scrolled past; the most that can be, and the rows shown, as of the last frame.
+    /// Scrolled lines of the error. `shape` holds their largest possible number and the rows shown, as of the last frame.
     pub from: usize,
     pub shape: Cell<(usize, usize)>,
-    /// Ways to complete the config, and the one that was taken last.
+    /// Completions of the config, and the one that was used last.
     pub candidates: Vec<String>,
     pub taken: Option<usize>,
 }
 
 impl Form {
-    /// Takes a command.
+    /// Carries out a command of the form.
     pub fn act(&mut self, act: Act, check: Check<'_>) -> Step {
         let (most, rows) = self.shape.get();
         match act {
@@ -128,7 +128,7 @@ impl Form {
         Step::Stay
     }
 
-    /// Takes a key that no command is bound to.
+    /// Handles a key that no command is bound to.
     pub fn type_key(&mut self, key: &KeyEvent) {
         let field = match self.field {
             Field::Config => &mut self.config,
@@ -148,7 +148,7 @@ impl Form {
         self.forget();
     }
 
-    /// Puts pasted text in.
+    /// Inserts pasted text.
     pub fn paste(&mut self, text: &str) {
         match self.field {
             Field::Config => insert(&mut self.config, text, LONGEST),
@@ -158,7 +158,7 @@ impl Form {
         self.forget();
     }
 
-    /// The fields as filled in; its config may be empty.
+    /// Returns the values of the fields; the config may be empty.
     pub fn start(&self) -> Start {
         let name = self.name.value().trim();
         Start {
@@ -196,19 +196,19 @@ impl Form {
         self.taken = None;
     }
 
-    /// Takes the policy that is `n` further on.
+    /// Selects the policy `n` places further down.
     fn turn(&mut self, n: usize) {
         self.policy = (self.policy + n) % POLICIES.len();
         self.forget();
     }
 
-    /// Drops what was about the form as it was.
+    /// Drops the error and the completions, which belong to earlier values.
     fn forget(&mut self) {
         (self.error, self.taken, self.from) = (None, None, 0);
         self.candidates.clear();
     }
 
-    /// Ends the word in the only way there is, or in the next one of several; one that is complete leads to the next field.
+    /// Completes the config to the only match, or to the next one of several. A complete config moves to the next field.
     fn complete(&mut self) {
         if self.taken.is_none() {
             self.forget();

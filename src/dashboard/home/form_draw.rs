@@ -12,7 +12,7 @@ use crate::dashboard::layers::input::visible_in;
 use crate::dashboard::layers::scroll::{INDENT, wrap};
 use crate::text::{argument, exact, sanitize};
 
-/// Columns and rows where there is room for them.
+/// Most columns and rows of the form.
 const SIZE: (u16, u16) = (90, 20);
 /// Columns of a field's name, with its mark.
 const NAME: u16 = 10;
@@ -39,7 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, form: &Form, options: &Options, area: Rect) {
     let mut lines = fields(form, options, inside.width);
     let command = command(form, options, inside.width);
     let rows = usize::from(inside.height).saturating_sub(lines.len());
-    // What is wrong is more important than the command.
+    // The command is shown only without an error and if there is room.
     let (foot, rows) = match form.error.is_none() && rows > command.len() + 2 {
         true => (command, rows),
         false => (Vec::new(), rows),
@@ -47,12 +47,12 @@ pub fn draw(frame: &mut Frame<'_>, form: &Form, options: &Options, area: Rect) {
     let rows = rows.saturating_sub(foot.len());
     let about = about(form, options, usize::from(inside.width));
     let most = about.len().saturating_sub(rows);
-    // A page ends where the hint below stands.
+    // The last row of a page is the hint below.
     form.shape.set((most, rows.saturating_sub(1)));
     let from = form.from.min(most);
     let mut about: Vec<Line<'_>> = about.into_iter().skip(from).take(rows).collect();
     about.resize(rows, Line::default());
-    // The last line in sight makes room for a hint that there are more.
+    // A hint that more lines follow replaces the last visible line.
     if from < most
         && let Some(last) = about.last_mut()
     {
@@ -131,7 +131,7 @@ fn about(form: &Form, options: &Options, width: usize) -> Vec<Line<'static>> {
             };
             all.extend(wrap(Line::styled(text(word), style), width, INDENT));
         }
-        // The one that was taken is shown among the first.
+        // The completion that was used last is among the first.
         let from = form.taken.unwrap_or(0).saturating_sub(1);
         all.drain(..from.min(all.len()));
     } else {
@@ -144,7 +144,7 @@ fn about(form: &Form, options: &Options, width: usize) -> Vec<Line<'static>> {
     all
 }
 
-/// The command that Enter stands for.
+/// Returns the command that has the effect of Enter.
 fn command(form: &Form, options: &Options, width: u16) -> Vec<Line<'static>> {
     let start = form.start();
     if start.config.is_empty() {

@@ -17,7 +17,7 @@ use crate::dashboard::refusal::Refusal;
 /// The operator's choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// Train this.
+    /// Train this preset or config.
     Start(Start),
     /// Watch this run.
     Watch(PathBuf),
@@ -32,42 +32,42 @@ pub enum Choice {
 #[derive(Debug, Default)]
 pub struct Last {
     library: Library,
-    /// The run that was opened, which is the marked one afterwards.
+    /// The run that was opened, which is selected afterwards.
     marked: Option<PathBuf>,
 }
 
-/// The content of the screen: the runs; the presets where there are no runs yet.
+/// The content of the screen: the runs, or the presets if there are no runs yet.
 pub struct Home<'a> {
     pub dir: &'a Path,
     pub options: &'a Options,
     pub check: Check<'a>,
     pub library: Library,
     pub selected: usize,
-    /// Whether the operator has marked a run: the first one is marked until then.
+    /// Whether the operator has moved the selection. Until then the first run stays selected.
     pub moved: bool,
-    /// The first run in sight and the number of runs that are, as of the last frame.
+    /// The first visible run and the number of visible runs, as of the last frame.
     pub sight: Cell<(usize, usize)>,
     /// Keys of a sequence so far.
     pub prefix: Option<String>,
-    /// The time that ages are counted from, Unix time in milliseconds.
+    /// The time at which ages are computed, Unix time in milliseconds.
     pub clock: i64,
     /// When the runs were listed last, when `clock` was set, and when a frame was drawn.
     pub listed: Instant,
     pub ticked: Instant,
     pub drawn: Option<Instant>,
     pub dirty: bool,
-    /// A key was pressed since the last frame.
+    /// Whether a key was pressed since the last frame.
     pub urgent: bool,
-    /// The chosen run is stopped, and Enter would resume it.
+    /// Whether the screen asks for a second Enter to resume the selected run.
     pub asked: bool,
     /// Why the screen could not be suspended.
     pub refusal: Refusal,
-    /// The run to start, while that is confirmed.
+    /// The form for a new run, while it is open.
     pub form: Option<Form>,
 }
 
 impl<'a> Home<'a> {
-    /// Lists the runs of `dir`, with what is known from the `last` time.
+    /// Lists the runs of `dir`, and keeps the state of the `last` time.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -112,7 +112,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Changes the library; the choice stays on its run.
+    /// Changes the library; the selection stays on its run.
     fn change<T>(&mut self, change: impl FnOnce(&mut Library) -> T) -> T {
         let chosen = self.run().map(|run| run.dir.clone());
         let presets = self.library.runs.is_empty();
@@ -125,7 +125,7 @@ impl<'a> Home<'a> {
         let place = chosen.and_then(|dir| runs.position(|run| run.dir == dir));
         match place {
             Some(place) => self.selected = place,
-            // It is gone: one of its neighbours, and no question about it.
+            // The run is gone: a neighbour is selected, and the question is closed.
             None => {
                 self.selected = self.selected.min(self.len() - 1);
                 self.asked = false;
@@ -134,23 +134,23 @@ impl<'a> Home<'a> {
         out
     }
 
-    /// Reads a run. False when there is nothing to read.
+    /// Reads a run. Returns false if all runs have been read.
     pub fn read_next(&mut self) -> bool {
         self.change(Library::read_next)
     }
 
-    /// Takes a newer list. Returns whether runs have come or gone.
+    /// Takes a newer list. Returns whether runs were added or removed.
     pub fn refresh(&mut self, newer: Library) -> bool {
         self.change(|library| library.refresh(newer))
     }
 
-    /// Counts ages from now on, and puts the runs in order.
+    /// Updates the time of ages, and sorts the runs.
     pub fn tick(&mut self) {
         self.clock = Timestamp::now().as_millisecond();
         self.change(Library::sort);
     }
 
-    /// Takes a command; returns what was chosen by it.
+    /// Carries out a command. Returns the choice that it makes, if any.
     pub fn act(&mut self, act: Act) -> Option<Choice> {
         if let Some(form) = &mut self.form {
             match form.act(act, self.check) {
@@ -203,7 +203,7 @@ impl<'a> Home<'a> {
         None
     }
 
-    /// The marked run; `None` if a preset is marked because there are no runs.
+    /// Returns the selected run; `None` if a preset is selected because there are no runs.
     pub fn run(&self) -> Option<&Listed> {
         self.library.runs.get(self.selected)
     }
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(home.act(Act::Accept), started("tiny"));
         assert_eq!(home.act(Act::Bottom), None);
         assert_eq!(home.act(Act::Accept), started("books"));
-        // One that another shell has started takes the presets' place.
+        // A run that another shell has started replaces the presets.
         let dir = RunDir::create(tmp.path(), "tiny", Some("mine")).unwrap();
         std::fs::write(dir.events(), "").unwrap();
         assert!(home.refresh(Library::open(tmp.path()).unwrap()));
@@ -250,9 +250,9 @@ mod tests {
         let mut home = open(tmp.path(), &options);
         let path = || dir.path().into();
         assert_eq!(home.act(Act::Watch), Some(Choice::Watch(path())));
-        // Nothing is known of it yet: it is looked at.
+        // Its state is not known yet, so Enter watches it.
         assert_eq!(home.act(Act::Accept), Some(Choice::Watch(path())));
-        // A run that is stopped is resumed by a second Enter, and Esc takes back the first.
+        // A second Enter resumes a stopped run, and Esc cancels the first Enter.
         assert!(home.read_next());
         assert_eq!(home.act(Act::Accept), None);
         assert_eq!(home.act(Act::Back), None);
@@ -277,7 +277,7 @@ mod tests {
         run("second");
         let options = options();
         let mut home = open(tmp.path(), &options);
-        // Until it has been moved, the mark is on the latest.
+        // Until it is moved, the selection is on the latest run.
         assert_eq!(home.run().unwrap().dir.name(), "second");
         run("third");
         assert!(home.refresh(Library::open(tmp.path()).unwrap()));
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(home.run().unwrap().dir.name(), "first");
         while home.read_next() {}
         assert_eq!(home.run().unwrap().dir, first);
-        // What was known is known after a run has been looked at.
+        // The state is kept while a run is shown.
         let home = Home::open(tmp.path(), &options, home.close(), &|_| Ok(())).unwrap();
         assert_eq!(home.run().unwrap().dir, first);
         assert!(home.library.is_fresh());

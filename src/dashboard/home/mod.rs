@@ -1,7 +1,7 @@
-//! The home screen: runs to open, presets and configs to start.
+//! The home screen, which opens runs and starts presets and configs.
 //!
-//! `list` is its state and what keys do to it, `columns` the table of runs, `about` the box below it, `form` what `n` asks,
-//! with `complete` for its first field; `draw` and `form_draw` draw.
+//! `list` is its state and the effects of keys, `columns` the table of runs, `about` the box below the table, and `form` the form
+//! for a new run, with `complete` for its first field; `draw` and `form_draw` draw.
 
 mod about;
 mod columns;
@@ -30,15 +30,15 @@ use super::terminal::{Input, Terminal};
 pub use form::{Check, Start};
 pub use list::{Choice, Last};
 
-/// Longest wait for input when all runs have been read; then they are listed again.
+/// Longest wait for input once all runs have been read. Then they are listed again.
 const REST: Duration = Duration::from_secs(1);
-/// While many runs are read, frames come no faster than this.
+/// Least time between frames while many runs are read.
 const FRAME: Duration = Duration::from_millis(100);
-/// Ages, and what is left to wait for, are counted again this often.
+/// Time between two updates of ages and remaining times.
 const AGES: Duration = Duration::from_secs(10);
 
-/// Shows the home screen until something is chosen. `last` is what is kept from one time to the next; `check` finds out
-/// whether what the form asks for can be started.
+/// Shows the home screen until the operator makes a choice. `last` is the state that is kept between two calls; `check` checks
+/// that the form's run can be started.
 ///
 /// # Errors
 /// When the terminal cannot be taken over or the runs directory cannot be read.
@@ -53,7 +53,7 @@ pub fn run(runs: &Path, options: &Options, last: &mut Last, check: Check<'_>) ->
 impl Screen for Home<'_> {
     type Out = Choice;
 
-    /// One run a turn is read, so that keys are answered while a long journal is.
+    /// Reads one run per turn, so that keys are handled between long journals.
     fn turn(&mut self, now: Instant) -> Result<Option<Choice>> {
         if self.read_next() {
             self.dirty = true;

@@ -1,4 +1,4 @@
-//! What the home screen looks like, at every size.
+//! Tests of the home screen at every size.
 
 use std::path::Path;
 
@@ -163,7 +163,7 @@ fn the_place_in_a_long_list_is_in_its_frame() {
     home.act(Act::PageDown);
     let screen = text(&home, 80, 24);
     assert!(screen.contains(" runs 27-39 of 49 "), "{screen}");
-    // One line down moves the mark, and not the list.
+    // One line down moves the selection, and not the list.
     home.act(Act::Next);
     assert!(text(&home, 80, 24).contains(" runs 27-39 of 49 "));
     home.act(Act::Bottom);

@@ -4,7 +4,7 @@ use super::{SHADOWS, bindings};
 use crate::dashboard::commands;
 use crate::dashboard::keys::{Binding, Scope};
 
-/// The keys that matter most, for the README.
+/// Commands of the most important keys, for the README.
 const MOST: [&str; 12] = [
     "help",
     "decision",
@@ -25,11 +25,11 @@ fn line(binding: &Binding) -> String {
     format!("| {} | {} |\n", keys.join(" "), binding.help)
 }
 
-/// Returns the table of the keys that matter most, for the tutorial.
+/// Returns the table of the most important keys, for the tutorial.
 pub fn main_keys_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for command in MOST {
-        // One row of each: the same command may have a key in a prompt as well.
+        // Only the first row of each, because the same command may also have a key in a prompt.
         if let Some(binding) = bindings().find(|b| b.command == command) {
             out.push_str(&line(&binding));
         }
@@ -37,7 +37,7 @@ pub fn main_keys_table() -> String {
     out
 }
 
-/// `docs/keys.md`: every key by scope, what hides what, and every command.
+/// Returns `docs/keys.md`: every key by scope, the keys that hide others, and every command.
 pub fn document() -> String {
     let mut out = String::from(
         "# Keys and commands of the dashboard\n\nMade from the tables in `src/dashboard/keymap/` and \

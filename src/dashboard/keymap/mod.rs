@@ -1,5 +1,5 @@
-//! The one table of keys: a key is a command in words within a scope. The scopes are asked from the innermost on, so
-//! that a key may mean one thing in a prompt and another below it.
+//! The table of all keys, which maps a key within a scope to a command. Scopes are searched from the innermost on, so that a key
+//! may have another meaning in a prompt than below it.
 
 mod document;
 mod table;
@@ -20,7 +20,7 @@ pub use super::keys::{Binding, Differs, Scope, event};
 pub use document::{document, main_keys_table};
 pub use table::SHADOWS;
 
-/// Every key: those that open views and layers, then the others.
+/// Returns all keys: those that open views and layers, then the others.
 pub fn bindings() -> impl Iterator<Item = Binding> {
     let views = views::all().map(|v| key(Global, v.keys, v.command, "", v.differs));
     let layers = layers::all().map(|l| key(Global, l.keys, l.id, l.footer, l.differs));
@@ -28,7 +28,7 @@ pub fn bindings() -> impl Iterator<Item = Binding> {
     rows.map(resolved)
 }
 
-/// A row with what its command does.
+/// Completes a row with the help of its command.
 fn resolved(row: Binding) -> Binding {
     let n = format!("{} N", row.command);
     let help = commands::help_of(row.command).or_else(|| commands::help_of(&n));
@@ -39,7 +39,7 @@ fn resolved(row: Binding) -> Binding {
     }
 }
 
-/// The tables of keys and commands, to be looked up and listed.
+/// Returns the tables of keys and commands.
 pub fn tables() -> Tables {
     Tables {
         bindings: bindings().collect(),
@@ -47,7 +47,7 @@ pub fn tables() -> Tables {
     }
 }
 
-/// The scopes that are asked, innermost first.
+/// Returns the scopes to search, innermost first.
 pub fn scopes(ui: &Ui, layers: &Stack, facts: &Facts) -> Vec<Scope> {
     if layers.confirming() {
         return vec![Confirm];
@@ -59,7 +59,7 @@ pub fn scopes(ui: &Ui, layers: &Stack, facts: &Facts) -> Vec<Scope> {
     }
 }
 
-/// The scopes below the layers.
+/// Returns the scopes below the layers.
 pub fn below(ui: &Ui, facts: &Facts) -> Vec<Scope> {
     let mut scopes = vec![View(ui.view)];
     scopes.extend(facts.replay.is_some().then_some(Replay));
@@ -101,7 +101,7 @@ pub fn look_up(
     prefix: Option<&str>,
     key: &KeyEvent,
 ) -> Found {
-    // Alt with a key is how a terminal sends Esc followed at once by that key.
+    // Terminals send Esc followed at once by a key in the same way as Alt with that key.
     let in_layer = matches!(scopes.first(), Some(Layer(_) | Confirm));
     let name = match key.modifiers.contains(KeyModifiers::ALT) && in_layer {
         true => Some("Esc".into()),
@@ -127,7 +127,7 @@ fn look_up_name(bindings: &[Binding], scopes: &[Scope], prefix: Option<&str>, na
             }
         }
     }
-    // What did not become a sequence is a key of its own.
+    // A key that does not continue the sequence is looked up on its own.
     match prefix {
         Some(_) => look_up_name(bindings, scopes, None, name),
         None => Found::Nothing,

@@ -1,8 +1,8 @@
-//! The table of keys, but for those that open views and layers.
+//! The table of keys, except those that open views and layers.
 
 use crate::dashboard::keys::{Binding, Differs, Scope};
 
-/// A row of the table; what its command does is looked up when the table is used.
+/// Makes a row of the table. The help of its command is looked up when the table is used.
 pub const fn key(
     scope: Scope,
     keys: &'static [&'static str],
@@ -24,7 +24,7 @@ pub const fn key(
 use Differs::{Appears, Goes, Journals, Moves, Redraws};
 use Scope::{Chart, Confirm, Global, Layer, Replay, View};
 
-/// Keys that open no view and no layer; [`bindings`] has those as well.
+/// All keys except those that open views and layers; [`bindings`] has all of them.
 #[rustfmt::skip]
 pub const KEYS: &[Binding] = &[
     key(Global, &["p"], "pause-resume", "pause", Journals("command")),
@@ -169,10 +169,10 @@ pub const KEYS: &[Binding] = &[
     key(Layer("help"), &["Esc", "?"], "back", "close", Goes(&[], "Esc closes")),
 ];
 
-/// Why the keys of a panel that scrolls hide those of a replay.
+/// Why the keys of a scrollable panel hide those of a replay.
 const PAGES: &str = "the panel's own ends are meant while it is open";
 
-/// Where one key hides another on purpose: the inner scope, the key, and why.
+/// Keys that hide another key on purpose: the inner scope, the key, and the reason.
 #[rustfmt::skip]
 pub const SHADOWS: &[(Scope, &str, &str)] = &[
     (Replay, "[", "a replay is moved by its marks; the small series can be chosen by their commands"),

@@ -55,7 +55,7 @@ impl Layer for Help {
     }
 }
 
-/// The keys that work here, then those inside prompts.
+/// Returns the keys that work in the present scopes, then those inside prompts.
 fn lines<'a>(scene: &Scene<'_>) -> Vec<Line<'a>> {
     let entry = |key: &str, what: &str| {
         Line::from(vec![

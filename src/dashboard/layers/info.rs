@@ -1,4 +1,4 @@
-//! Every figure of the run, one a line: what the header has no room for.
+//! The info layer: all figures of the run, one per line, including those for which the header has no room.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A line being typed.
+//! Edits and shows a line that is being typed.
 
 use ratatui::text::Span;
 use tui_input::Input;
@@ -11,17 +11,17 @@ use crate::text::{self, sanitize};
 /// Longest line, in characters.
 pub const LONGEST: usize = 200;
 
-/// The part of a line being typed that fits into `width` columns, with the cursor.
+/// Returns the part of a typed line that fits into `width` columns, with the cursor.
 pub fn visible(scene: &Scene<'_>, input: &Input, width: u16) -> Vec<Span<'static>> {
     visible_in(scene.theme, scene.glyphs, input, width)
 }
 
-/// The same on a screen that shows no run.
+/// Returns [`visible`] on a screen without a run.
 pub fn visible_in(theme: &Theme, glyphs: Glyphs, input: &Input, width: u16) -> Vec<Span<'static>> {
     let chars: Vec<char> = glyphs.text(&sanitize(input.value())).chars().collect();
     let at = input.cursor().min(chars.len());
     let part = |range: &[char]| range.iter().collect::<String>();
-    // The cursor stays in sight: as much before it as fits, and a column for itself.
+    // Shows the text before the cursor that fits, and keeps a column for the cursor.
     let mut from = at;
     let mut used = 1;
     while from > 0 {
@@ -41,7 +41,7 @@ pub fn visible_in(theme: &Theme, glyphs: Glyphs, input: &Input, width: u16) -> V
     ]
 }
 
-/// Puts text in at the cursor, up to `longest` characters in all. A line break becomes a blank: it would be an Enter.
+/// Inserts text at the cursor, up to `longest` characters in all. A line break becomes a blank, so that it does not act as Enter.
 pub fn insert(input: &mut Input, text: &str, longest: usize) {
     let text = text.replace(['\r', '\n', '\t'], " ");
     let text = sanitize(&text);

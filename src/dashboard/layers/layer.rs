@@ -1,4 +1,4 @@
-//! Defines layers.
+//! The interface of layers: panels above the view, such as prompts and help.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -17,8 +17,8 @@ use crate::run::command::Command;
 use crate::run::event::Phase;
 use crate::run::state::RunState;
 
-/// Keys are ignored for this long after a prompt or its confirmation opens, so that one meant for the screen below
-/// decides nothing.
+/// Time after the opening of a prompt or its confirmation in which keys are ignored, so that a key meant for the screen below
+/// cannot answer it.
 pub const LOCK: Duration = Duration::from_millis(300);
 
 /// A kind of layer: its key, its command and its help, as the tables show them.
@@ -26,15 +26,15 @@ pub struct Row {
     /// Also the name of its command and of its scope in the key table.
     pub id: &'static str,
     pub keys: &'static [&'static str],
-    /// For the footer; empty: not shown there.
+    /// Its name in the footer; empty: not shown there.
     pub footer: &'static str,
     pub help: &'static str,
-    /// Needs a trainer that takes commands.
+    /// Whether it needs a trainer that takes commands.
     pub control: bool,
-    /// Whether the keys of the view below work as well.
+    /// Whether the keys of the view below also work.
     pub passes: bool,
     pub differs: Differs,
-    /// Makes the layer, or says in a notice why not.
+    /// Makes the layer, or shows a notice why it cannot open.
     pub open: fn(&mut Context<'_>) -> Opening,
 }
 
@@ -42,17 +42,17 @@ pub struct Row {
 #[derive(Debug)]
 pub enum Opening {
     Layer(Box<dyn Layer>),
-    /// It does not open: these are done instead.
+    /// The layer does not open; these effects happen instead.
     Effects(Vec<Effect>),
 }
 
 impl Opening {
-    /// Opens a layer.
+    /// Returns an opening with this layer.
     pub fn of(layer: impl Layer) -> Self {
         Self::Layer(Box::new(layer))
     }
 
-    /// Opens nothing: the notice reports why.
+    /// Returns an opening without a layer, and shows the reason as a notice.
     pub fn refused(context: &mut Context<'_>, why: &str) -> Self {
         context.ui.notice = Some(why.into());
         Self::Effects(Vec::new())
@@ -62,25 +62,25 @@ impl Opening {
 /// The part of the screen that a layer asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// So many rows at the bottom of the view.
+    /// This number of rows at the bottom of the view.
     Bottom(u16),
-    /// So many columns on the right where the screen is wide, otherwise so many rows at the bottom.
+    /// `columns` on the right of a wide screen, otherwise `rows` at the bottom.
     Side { columns: u16, rows: u16 },
     /// Over the middle of the screen.
     Over,
 }
 
-/// The state that a confirmation refers to; it is stale when the run is elsewhere by now.
+/// The state that a confirmation refers to. The confirmation is stale once the run has another stamp.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stamp {
-    /// The open decision.
+    /// The number of the open decision.
     Decision(u64),
-    /// A phase, the step it began at, and the event that began to run it.
+    /// A phase with the step at which it began, and the event since which it runs without interruption.
     Stretch(Option<(Phase, u64)>, u64),
 }
 
 impl Stamp {
-    /// The present stretch of a run.
+    /// Returns the stamp of the run's present phase.
     pub fn stretch(run: &RunState) -> Self {
         let phase = run.core.phase.as_ref();
         Self::Stretch(
@@ -104,50 +104,50 @@ impl Stamp {
     }
 }
 
-/// The fate of a layer after a key.
+/// The consequence of a key for its layer.
 pub enum Step {
     Stay,
-    /// Ask for a confirmation, which belongs to this.
+    /// Ask for a confirmation, which is valid for this stamp.
     Confirm(Stamp),
     Close,
-    /// Stay, and do these.
+    /// Stay open, and carry out these effects.
     Ask(Vec<Effect>),
-    /// Close, and do these.
+    /// Close, and carry out these effects.
     Do(Vec<Effect>),
-    /// Run a command in words, and close unless it has to be confirmed or is refused: see [`Layer::answer`].
+    /// Run a typed command, and close unless it needs a confirmation or is refused: see [`Layer::answer`].
     Run(String),
 }
 
-/// A layer.
+/// A panel above the view, which takes keys before the view does.
 pub trait Layer: Any + Debug {
     fn row(&self) -> &'static Row;
-    /// Scrolls what is asked, while a confirmation is waited for.
+    /// Scrolls the question while a confirmation is awaited.
     fn scroll(&mut self, _act: Act) {}
-    /// Takes a command of its scope; [`Act::Accept`] comes after the confirmation as well.
+    /// Carries out a command of its scope. [`Act::Accept`] comes again, with `confirmed`, after the confirmation.
     fn act(&mut self, act: Act, confirmed: bool, context: &mut Context<'_>) -> Step;
-    /// Takes what became of [`Step::Run`]: a command that has to be confirmed, or the error.
+    /// Handles the result of [`Step::Run`]: a command that needs a confirmation, or the error.
     fn answer(&mut self, _asked: Result<Command, String>, _context: &mut Context<'_>) -> Step {
         Step::Close
     }
-    /// Takes a key that is bound to nothing in its scope.
+    /// Handles a key that is not bound in its scope.
     fn type_key(&mut self, _key: &KeyEvent) -> Step {
         Step::Stay
     }
-    /// Takes pasted text; false when it takes none.
+    /// Inserts pasted text. Returns false if the layer does not take text.
     fn paste(&mut self, _text: &str) -> bool {
         false
     }
-    /// Shows an answer to what it asked for.
+    /// Shows the answer to a request of the layer.
     fn show(&mut self, _text: String) {}
-    /// Effects for the loop once the layer is open.
+    /// Returns the effects to carry out once the layer is open.
     fn opened(&self) -> Vec<Effect> {
         Vec::new()
     }
-    /// Time for which keys are ignored after it has opened.
+    /// Returns the time for which keys are ignored after the layer has opened.
     fn lock(&self) -> Duration {
         LOCK
     }
-    /// Whether what it asks has been answered by the run.
+    /// Whether the run has made the layer's question obsolete.
     fn is_moot(&self, _facts: &Facts, _run: &RunState) -> bool {
         false
     }
@@ -155,7 +155,7 @@ pub trait Layer: Any + Debug {
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, confirming: bool);
 }
 
-/// A list of entries with a marked one: moving in it.
+/// Moves the selection in a list of `entries` by one. Returns the new one; `None` if `act` does not move it.
 pub fn moved(selected: usize, entries: usize, act: Act) -> Option<usize> {
     match act {
         Act::Previous => Some(selected.saturating_sub(1)),

@@ -39,7 +39,7 @@ enum Entry {
 
 #[derive(Debug)]
 struct Leave {
-    /// The permissions of this screen: without control it cannot stop the run.
+    /// The entries that this screen may use: without control it cannot stop the run.
     entries: Vec<Entry>,
     selected: usize,
 }
@@ -55,7 +55,7 @@ impl Leave {
     }
 }
 
-/// Closes a view that owns nothing or whose run is over; asks otherwise.
+/// Closes a view of another process's run, or of a run that is over; otherwise asks.
 fn open(context: &mut Context<'_>) -> Opening {
     let over = context.facts.ended || is_over(context.run.core.status);
     if !context.facts.owner || over {
@@ -94,7 +94,7 @@ impl Layer for Leave {
     }
 
     fn opened(&self) -> Vec<Effect> {
-        // The config sets how long a question waits.
+        // The prompt shows the config's time limit of a question.
         vec![Effect::LookAround]
     }
 
@@ -124,9 +124,9 @@ impl Layer for Leave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Training {
     Runs,
-    /// It is paused until a command resumes it.
+    /// Paused until a command resumes it.
     Paused,
-    /// It waits for an answer: to a decision, or about trouble.
+    /// Waiting for an answer to a decision, or about trouble.
     Waits,
 }
 
@@ -134,7 +134,7 @@ impl Training {
     fn of(scene: &Scene<'_>) -> Self {
         let core = &scene.run.core;
         match core.status {
-            // The trainer gives a reason only where it waits itself.
+            // A pause with a reason is one in which the trainer itself waits.
             Status::Paused if core.decision.is_some() || core.pause.is_some() => Self::Waits,
             Status::Paused => Self::Paused,
             _ => Self::Runs,
@@ -142,7 +142,7 @@ impl Training {
     }
 }
 
-/// An entry, and what follows from it.
+/// Returns an entry's text, and its consequence.
 fn words(scene: &Scene<'_>, entry: Entry, training: Training) -> (String, String) {
     let run = &scene.facts.argument;
     let attach = format!("heirloom attach {run}");

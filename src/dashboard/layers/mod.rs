@@ -1,5 +1,5 @@
-//! Layers lie over a view and get keys first: prompts, the command line, the help. One file, or folder, a layer, and a
-//! row of it in the table.
+//! Layers lie over a view and get keys first: prompts, the command line, the help. Each has a file or folder, and a row in the
+//! table below.
 
 pub mod decision;
 mod help;
@@ -27,7 +27,7 @@ const LAYERS: &[Row] = &[
     info::ROW,
 ];
 
-/// The rows of [`LAYERS`]; under test, those that a test has added as well.
+/// Returns the rows of [`LAYERS`] and, in tests, the rows that a test has added.
 pub fn all() -> impl Iterator<Item = &'static Row> {
     #[cfg(test)]
     return LAYERS.iter().chain(super::tests::rows::layers());

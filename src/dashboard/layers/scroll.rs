@@ -1,4 +1,4 @@
-//! A panel of lines over the middle of the screen that can be scrolled: help and figures.
+//! A scrollable panel of lines over the middle of the screen, used by the help and the figures.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -46,7 +46,7 @@ pub fn draw(
     frame.render_widget(Paragraph::new(shown).block(block), inside);
 }
 
-/// Notes in the lower edge of a panel that there is more below.
+/// Marks in the lower edge of a panel that more lines follow below.
 pub fn note_more(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     if area.width >= 40 {
         let note = Line::styled(" PgDn more ", scene.theme.key).right_aligned();
@@ -60,7 +60,7 @@ pub fn note_more(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// A list of entries with a marked one: moving in it by ten, and to its ends.
+/// Moves the selection in a list of `entries` by ten, or to an end.
 pub fn page(selected: usize, entries: usize, act: Act) -> Option<usize> {
     let last = entries.saturating_sub(1);
     match act {
@@ -72,7 +72,7 @@ pub fn page(selected: usize, entries: usize, act: Act) -> Option<usize> {
     }
 }
 
-/// Blanks before what is left of a line that was wrapped, where lines are entries.
+/// Indentation of the continuation of a wrapped entry.
 pub const INDENT: usize = 2;
 
 /// Breaks a line into lines of at most `width` columns: at blanks, and inside words that are longer. All but the first are
@@ -101,7 +101,7 @@ pub fn wrap(line: Line<'_>, width: usize, indent: usize) -> Vec<Line<'static>> {
         let mut next = end;
         if end < cells.len() {
             let blank = cells[at..end].iter().rposition(|(c, _)| *c == ' ');
-            // Blanks that a line begins with are no place to break it.
+            // A line is not broken at the blanks that it begins with.
             let word = cells[at..end].iter().position(|(c, _)| *c != ' ');
             if let Some(blank) = blank.filter(|b| word.is_some_and(|w| w < *b))
                 && cells[end].0 != ' '

@@ -1,4 +1,4 @@
-//! The line that searches the log.
+//! The line for a text to search in the log.
 
 use crossterm::event::{Event, KeyEvent};
 use ratatui::Frame;

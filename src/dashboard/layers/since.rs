@@ -1,4 +1,4 @@
-//! Shows the events since the operator last looked: opened when a dashboard is attached again.
+//! Shows the events since the operator's last visit, when a dashboard is attached again.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub const ROW: Row = Row {
     },
 };
 
-/// The events, as of the time when the layer was opened.
+/// The events, as of the opening of the layer.
 #[derive(Debug)]
 pub struct Looked {
     since: Since,
@@ -42,7 +42,7 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// `None` when nothing has happened that matters.
+    /// Makes the layer; `None` if nothing important has happened.
     pub fn new(run: &RunState) -> Option<Self> {
         Some(Self {
             since: since::of(run)?,

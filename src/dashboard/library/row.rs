@@ -1,4 +1,4 @@
-//! One run's row in the list of runs.
+//! The row of a run in the list of runs.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::run::series::open::Budget;
 use crate::run::state::{RunState, Status};
 use crate::run::{series, show, table};
 
-/// Longest time for which one run is read, during which no key is answered.
+/// Longest time to read one run: keys are not handled meanwhile.
 const MOST_TIME: Duration = Duration::from_millis(500);
-/// Of a directory with more files than this the size is not looked for.
+/// Most files of a directory whose size is measured.
 const MOST_FILES: usize = 1000;
 
-/// A run's row in the list.
+/// The cells of a run's row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
     /// `running`, `paused`, `stopped`, `crashed`, `failed`, or the outcome.
@@ -22,11 +22,11 @@ pub struct Row {
     /// Whether the state is one of a run in progress.
     pub live: bool,
     pub phase: String,
-    /// Step of the phase and where it ends.
+    /// Step of the phase, and its last step.
     pub step: String,
     pub layers: String,
     pub val: String,
-    /// The lowest validation loss of a round: at its end, or now.
+    /// The lowest validation loss among those at the ends of rounds and the present one.
     pub best: String,
     pub gap: String,
     pub parameters: String,
@@ -34,20 +34,21 @@ pub struct Row {
     pub device: String,
     /// Bytes on disk.
     pub bytes: Option<u64>,
-    /// The time of the last event, and that at which all will be done if every growth happens; Unix time in milliseconds.
+    /// Time of the last event, and the estimated time at which the run will be done if every growth takes place; Unix time in
+    /// milliseconds.
     pub t: i64,
     pub done_at: Option<i64>,
-    /// A remark for the operator: why it is paused, what is to be decided, how it ended, the last note.
+    /// Remarks for the operator: the reason of a pause, the open decision, the outcome, the last note.
     pub remarks: Vec<String>,
-    /// Why it cannot be read.
+    /// Why the run cannot be read.
     pub error: Option<String>,
 }
 
-/// Reads what the list shows; `bytes` is the size on disk as far as it is known.
+/// Reads a run's row; `bytes` is its size on disk, if known.
 pub fn read(dir: &RunDir, bytes: Option<u64>) -> Row {
     match series::open::brief(dir.path(), &Budget::of(MOST_TIME)) {
         Ok(state) => Row {
-            // Walking through the directory of a run in progress each second is not worth it.
+            // The size of a run in progress is not measured again each second.
             bytes: bytes.filter(|_| is_live(&state)).or_else(|| size_of(dir)),
             ..Row::of(&state, dir)
         },
@@ -63,14 +64,14 @@ fn is_live(state: &RunState) -> bool {
     matches!(state.core.status, Status::Running | Status::Paused)
 }
 
-/// The bytes of the journal, what belongs to it, and the checkpoints; `None` where there are too many files to ask about.
+/// Returns the bytes of a run's directory, checkpoints included; `None` if it has too many files.
 fn size_of(dir: &RunDir) -> Option<u64> {
     let mut folders = vec![(dir.path().to_path_buf(), 0)];
     let (mut bytes, mut files) = (0, 0);
     while let Some((folder, depth)) = folders.pop() {
         for entry in std::fs::read_dir(folder).ok()? {
             files += 1;
-            // Links are counted, and not followed.
+            // Links are counted, but not followed.
             let entry = entry.ok()?;
             let meta = entry.metadata().ok()?;
             if files > MOST_FILES {
@@ -87,7 +88,7 @@ fn size_of(dir: &RunDir) -> Option<u64> {
 }
 
 impl Row {
-    /// What the list shows of a run.
+    /// Makes a run's row from its state.
     pub fn of(state: &RunState, dir: &RunDir) -> Self {
         let core = &state.core;
         let dash = || "-".to_string();
@@ -125,7 +126,7 @@ impl Row {
     }
 }
 
-/// A phase in at most nine columns, for one that this program knows.
+/// Returns a phase's name, in at most nine columns if this program knows the phase.
 fn short_name(phase: &Phase) -> String {
     match phase {
         Phase::Control(control) => control.short.into(),

@@ -1,4 +1,4 @@
-//! Lists the consequences of a choice for its confirmation: everything that follows from the command.
+//! Lists the consequences of a command for its confirmation.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -15,7 +15,7 @@ use crate::run::order::Comparison;
 use crate::run::show::duration;
 use crate::run::{losses, table};
 
-/// The question, what follows from its answer, and the keys that answer.
+/// Returns the question, the consequences, and the keys that answer.
 pub fn lines(scene: &Scene<'_>, command: &Command) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let (question, details) = words(scene, command);
@@ -31,7 +31,7 @@ pub fn lines(scene: &Scene<'_>, command: &Command) -> Vec<Line<'static>> {
     lines
 }
 
-/// The question and what follows, one fact each.
+/// Returns the question, and the consequences as separate facts.
 pub fn words(scene: &Scene<'_>, command: &Command) -> (String, Vec<String>) {
     match command {
         Command::Grow { layers, mode, .. } => grow(scene, *layers, *mode),
@@ -49,14 +49,14 @@ pub fn words(scene: &Scene<'_>, command: &Command) -> (String, Vec<String>) {
     }
 }
 
-/// The evidence of the open decision, else of the last one.
+/// Returns the evidence of the open decision, else of the last one.
 fn known<'a>(scene: &'a Scene<'_>) -> Option<&'a Evidence> {
     let core = &scene.run.core;
     let decision = core.decision.as_ref().or(core.last_decision.as_ref());
     decision.map(|d| &d.evidence)
 }
 
-/// `300 steps, ~12m40s, until Thu 14:10`.
+/// Formats `300 steps, ~12m40s, until Thu 14:10`.
 fn span(scene: &Scene<'_>, steps: u64, cost: &Cost) -> String {
     let mut text = format!("{} steps", thousands(steps));
     let [.., takes] = cost.cells();

@@ -1,4 +1,4 @@
-//! The decision panel: where the model stands against its reference, and whether a decision waits.
+//! The decision panel: compares the model with its reference, and shows whether a decision is open.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -15,7 +15,7 @@ use crate::run::forecast::Outlook;
 use crate::run::losses;
 use crate::run::table;
 
-/// From this width on the panel has the whole evidence with its tables.
+/// Least width for the complete evidence with its tables.
 const TABLES: u16 = 66;
 
 /// Draws the panel.
@@ -41,7 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
     let text = Paragraph::new(lines).wrap(Wrap { trim: false });
     let mut block = scene.panel(" decision ".into());
-    // The figures above may be newer than what the suggestion rests on.
+    // The figures above may be newer than the evidence of the suggestion.
     let open = scene.run.core.decision.as_ref();
     if let Some(age) = open
         .map(|d| d.age(scene.run.core.step))
@@ -53,7 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     frame.render_widget(text.block(block), area);
 }
 
-/// The decision and the forecast in a few lines of `width` columns, for screens too small for the panel.
+/// Returns the decision and the forecast in a few lines of `width` columns, for screens that are too small for the panel.
 pub fn brief(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = call(scene, false);
     let (run, theme) = (scene.run, scene.theme);
@@ -78,7 +78,7 @@ pub fn brief(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// ` forecast: gap +0.0123 ±0.0110 at step 300, will match`, if there is one.
+/// Returns ` forecast: gap +0.0123 ±0.0110 at step 300, will match`, if there is a forecast.
 fn forecast(scene: &Scene<'_>) -> Option<Line<'static>> {
     let outlook = scene.run.outlook()?;
     let forecast = &outlook.forecast;

@@ -1,5 +1,5 @@
-//! Shows the evidence of a decision: the last evidence with its age, what each choice costs, the rounds so far, the
-//! checkpoints to go back to. It stays to be read after the decision, and when the run is over.
+//! Shows the evidence of a decision: the last evidence with its age, the cost of each choice, the rounds so far, and the checkpoints
+//! for a rollback. It is also shown after the decision, and when the run is over.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -14,12 +14,12 @@ use crate::run::show::duration;
 use crate::run::state::OpenDecision;
 use crate::run::{losses, table};
 
-/// Rollback points and rounds that are shown.
+/// Most checkpoints, and most rounds, that are shown.
 const MOST: usize = 6;
-/// Most models for comparison in a table.
+/// Most controls and baselines in a table.
 const MOST_COMPARED: usize = 16;
 
-/// Everything, in lines of at most `width` columns.
+/// Returns the evidence in lines of at most `width` columns.
 pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(last) = &scene.run.core.last_decision {
@@ -39,7 +39,7 @@ pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// Of which step the evidence is, and whether a newer evaluation exists.
+/// Returns the step of the evidence, and whether a newer evaluation exists.
 pub fn age(scene: &Scene<'_>, decision: &OpenDecision) -> (String, Style) {
     let run = scene.run;
     let step = thousands(decision.phase_step);
@@ -91,7 +91,7 @@ pub fn suggestion(scene: &Scene<'_>, e: &Evidence) -> (&'static str, Style) {
     }
 }
 
-/// A line per choice: layers, parameters, memory, tokens a second, duration, end.
+/// Returns a line per choice: layers, parameters, memory, tokens per second, duration, end.
 fn choices(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     let steps = scene.run.info.as_ref();
     let steps = steps.map_or(1, |i| (i.round_steps / 2).max(1));
@@ -116,7 +116,7 @@ fn choices(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     aligned(scene, &rows)
 }
 
-/// A choice with its cost in cells.
+/// Returns the cells of a choice with its cost.
 pub fn row(scene: &Scene<'_>, name: &str, e: &Evidence, choice: Choice) -> [String; 7] {
     let cost = Cost::of(scene.run, Some(e), choice);
     let end = end(scene, &cost).unwrap_or_else(|| "-".into());
@@ -124,15 +124,15 @@ pub fn row(scene: &Scene<'_>, name: &str, e: &Evidence, choice: Choice) -> [Stri
     [name.into(), layers, parameters, bytes, speed, takes, end]
 }
 
-/// When a choice would be over, by the clock.
+/// Returns the time of day at which a choice would be over.
 pub fn end(scene: &Scene<'_>, cost: &Cost) -> Option<String> {
     let seconds = cost.seconds.filter(|&s| s > 0.0)?;
     when::at(scene.now(), seconds, scene.zone)
 }
 
-/// Rows in columns, the first one as their titles.
+/// Aligns rows in columns; the first row has the titles.
 fn aligned<const N: usize>(scene: &Scene<'_>, rows: &[[String; N]]) -> Vec<Line<'static>> {
-    // In the characters that are shown: a column is as wide as those are.
+    // Converted to the shown characters first, because these determine the widths.
     let shown = |row: &[String; N]| std::array::from_fn(|i| scene.text(&row[i]));
     let rows: Vec<[String; N]> = rows.iter().map(shown).collect();
     let text = table::aligned(&rows, &[0]);
@@ -146,7 +146,7 @@ fn aligned<const N: usize>(scene: &Scene<'_>, rows: &[[String; N]]) -> Vec<Line<
     text.lines().enumerate().map(line).collect()
 }
 
-/// The reference, the rounds and the models for comparison that are over: layers, loss, gap, lazy layers, duration.
+/// Returns the finished reference, rounds, controls and baselines: layers, loss, gap, lazy layers, duration.
 fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let core = &scene.run.core;
     let titles = ["so far", "layers", "val", "gap", "lazy", "takes"];
@@ -184,7 +184,7 @@ fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
     }
 }
 
-/// The latest checkpoints, which a rollback can name.
+/// Returns the latest checkpoints, which a rollback can name.
 fn rollback_points(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let checkpoints = &scene.run.checkpoints;
     let titles = ["rollback points", "val", "age", "size", "why"];

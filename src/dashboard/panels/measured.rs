@@ -1,4 +1,4 @@
-//! The table of the evidence: what was measured, what each choice is expected to come to, and what that is held against.
+//! The table of the evidence: measured values, the expected result of each choice, and the values for comparison.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -17,12 +17,12 @@ struct Row {
     label: String,
     loss: String,
     gap: String,
-    /// Returns the meaning of the gap, from the fullest wording to the shortest.
+    /// The meaning of the gap, in wordings from the longest to the shortest.
     readings: Vec<String>,
     style: Style,
 }
 
-/// The table in lines of at most `width` columns, where the wording can be shortened to that.
+/// Returns the table in lines of at most `width` columns, if the wording can be shortened to that.
 pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let mut rows = vec![
@@ -74,7 +74,7 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'stat
     lines
 }
 
-/// A choice, and the loss and the gap that it is expected to come to.
+/// Returns the row of a choice with its expected loss and gap.
 fn forecast_row(scene: &Scene<'_>, forecast: &Forecast, now: u64) -> Row {
     let theme = scene.theme;
     let label = match forecast.prospect {
@@ -121,10 +121,10 @@ fn forecast_row(scene: &Scene<'_>, forecast: &Forecast, now: u64) -> Row {
     }
 }
 
-/// The rows in columns, with the fullest wording with which all of them fit, else the shortest.
+/// Aligns the rows in columns, with the longest wording with which all rows fit, else the shortest.
 fn aligned(scene: &Scene<'_>, rows: &[Row], width: usize) -> Vec<Line<'static>> {
     let shown = |cell: &str| scene.text(cell);
-    // A row without a gap may reach into the next column.
+    // A row without a gap may extend into the next column.
     let table = rows.iter().filter(|row| !row.gap.is_empty());
     let widths = table.map(|row| {
         (
@@ -154,7 +154,7 @@ fn aligned(scene: &Scene<'_>, rows: &[Row], width: usize) -> Vec<Line<'static>> 
     wordings.unwrap_or_else(|| all(2))
 }
 
-/// The style of a row's figures: the verdict alone stands out.
+/// Returns the style of a row's figures, so that only the verdict stands out.
 fn calm(scene: &Scene<'_>, row: &Row) -> Style {
     match row.label.is_empty() {
         true => scene.theme.dim,

@@ -1,4 +1,4 @@
-//! A framed list with a marked entry, for prompts.
+//! A framed list with a selected entry, for prompts.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Clear};
 
 use crate::dashboard::scene::Scene;
 
-/// Clears an area, frames it, and returns what is inside.
+/// Clears and frames an area. Returns the area inside the frame.
 pub fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
     let inside = block.inner(area);
     frame.render_widget(Clear, area);
@@ -15,7 +15,7 @@ pub fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
     inside
 }
 
-/// A list with a marked entry.
+/// Draws a list with a selected entry.
 pub fn listed(
     scene: &Scene<'_>,
     entries: impl Iterator<Item = String>,

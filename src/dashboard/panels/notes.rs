@@ -1,4 +1,4 @@
-//! Notes of events, in lines; and the strip of the latest ones.
+//! Formats notes of events as lines, and draws the strip of the latest ones.
 
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -14,7 +14,7 @@ use crate::run::event::Phase;
 use crate::run::state::{Level, MarkKind, Note};
 use crate::text;
 
-/// The latest events, newest last, and below them the answer to the last key.
+/// Draws the latest events, newest last, and below them the answer to the last key.
 pub fn strip(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let width = usize::from(area.width);
     let rows = usize::from(area.height);
@@ -27,7 +27,7 @@ pub fn strip(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// The notice on as many rows as it needs; what does not fit is marked, and the figures have all of it.
+/// Returns the notice in at most `rows` lines. A notice that does not fit ends with a mark; the info layer has all of it.
 fn answer(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let Some(notice) = &scene.ui.notice else {
         return Vec::new();
@@ -47,7 +47,7 @@ fn answer(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// A note in one line, with an ellipsis where it is cut: the log has the rest.
+/// Returns a note in one line, with an ellipsis if it is cut; the log has the complete note.
 fn cut(scene: &Scene<'_>, note: &Note, width: usize) -> Line<'static> {
     let place = note_place(scene, note);
     let room = width.saturating_sub(text::width(&place));
@@ -58,7 +58,7 @@ fn cut(scene: &Scene<'_>, note: &Note, width: usize) -> Line<'static> {
     ])
 }
 
-/// A note in one line.
+/// Returns a note in one line.
 pub fn note_line(scene: &Scene<'_>, note: &Note) -> Line<'static> {
     Line::from(vec![
         Span::styled(note_place(scene, note), scene.theme.dim),
@@ -66,7 +66,7 @@ pub fn note_line(scene: &Scene<'_>, note: &Note) -> Line<'static> {
     ])
 }
 
-/// When, in which phase and at which step of it a note was made.
+/// Returns the time, the phase and the phase's step of a note.
 pub fn note_place(scene: &Scene<'_>, note: &Note) -> String {
     let starts = scene.run.live().marks.iter().rev();
     let start = starts
@@ -82,7 +82,7 @@ pub fn note_place(scene: &Scene<'_>, note: &Note) -> String {
     format!(" {}  {phase}{}  ", clock(scene, note.t), thousands(step))
 }
 
-/// A phase in a few characters, with a blank behind it.
+/// Returns a phase's name in a few characters, followed by a blank.
 fn short(phase: &Phase) -> String {
     match phase {
         Phase::Reference => "ref ".into(),
@@ -111,7 +111,7 @@ pub fn note_style(scene: &Scene<'_>, level: Level) -> Style {
     }
 }
 
-/// Local wall-clock time of a Unix time in milliseconds.
+/// Formats a Unix time in milliseconds as local time of day.
 fn clock(scene: &Scene<'_>, t: i64) -> String {
     Timestamp::from_millisecond(t).map_or_else(
         |_| "--:--:--".into(),

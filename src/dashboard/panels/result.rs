@@ -9,13 +9,13 @@ use crate::dashboard::scene::Scene;
 use crate::run::state::Status;
 use crate::run::table;
 
-/// Rows wanted of `room`, frame included.
+/// Returns the rows that the table needs, at most `room`, frame included.
 pub fn height(scene: &Scene<'_>, room: u16) -> u16 {
     let rows = text(scene, room).lines().count() + 2;
     u16::try_from(rows).unwrap_or(u16::MAX)
 }
 
-/// The table with its legend, if there is room for it in `height` rows with their frame.
+/// Returns the table, with its legend if it fits into `height` rows, frame included.
 fn text(scene: &Scene<'_>, height: u16) -> String {
     let text = table::text(scene.run);
     match text.lines().count() + 2 > usize::from(height) {
@@ -24,7 +24,7 @@ fn text(scene: &Scene<'_>, height: u16) -> String {
     }
 }
 
-/// The table and the outcome. Where not everything fits, the legend between them goes first, then the last rows.
+/// Draws the table and the outcome. If they do not fit, the legend between them is left out first, then the last rows.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let room = usize::from(area.height.saturating_sub(2));
     let text = text(scene, area.height);

@@ -1,4 +1,4 @@
-//! The two lines of a replay: how far it is, and under that what lies where.
+//! The two lines of a replay: a bar with its position, and below it marks of the run's events.
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -13,20 +13,20 @@ use crate::dashboard::widgets::thousands;
 use crate::run::index::Landmark;
 use crate::run::show::duration;
 
-/// Below this the bar says nothing.
+/// Least columns of a bar; a shorter one is not drawn.
 const LEAST_BAR: usize = 10;
 
 /// Explains the marks, for the help.
 const LEGEND: &str = "| phase  ^ growth  D decision  ◆ checkpoint  < back  ! warning";
 
-/// A bar with one cell per column, its state before it and its place behind; where there is a second row, the marks.
+/// Draws a bar, with the replay's state to the left and its position to the right; in a second row, if there is one, the marks.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, playing: &Playing, area: Rect) {
     if area.height == 0 {
         return;
     }
     let state = format!(" {:<7}", scene.text(&state(playing)));
     let place = place(playing);
-    // As wide as it can become, so that the bar stands still.
+    // Room for the widest position, so that the bar does not move.
     let behind = widest_place(playing).max(place.chars().count());
     let width = usize::from(area.width);
     let bar = width.saturating_sub(state.chars().count() + behind + 3);
@@ -68,7 +68,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, playing: &Playing, area: R
     }
 }
 
-/// As few words as say it.
+/// Returns the state of the replay in one or two words.
 fn state(playing: &Playing) -> String {
     match playing.playing {
         true => format!("▶ {}", speed_words(playing.speed)),
@@ -85,14 +85,14 @@ fn place(playing: &Playing) -> String {
 
 fn widest_place(playing: &Playing) -> usize {
     let last = thousands(playing.last_step).len();
-    // `59m59s` is the longest below an hour, `1h00m` beyond grows with the hours.
+    // The longest time below an hour is `59m59s`; beyond, `1h00m` grows with the hours.
     let end = duration(playing.end)
         .len()
         .max(if playing.end < 60.0 { 4 } else { 6 });
     "step /  /".len() + 2 * last + end + duration(playing.end).len()
 }
 
-/// Column of a run time on a bar of `width` columns.
+/// Returns the column of a run time on a bar of `width` columns.
 fn column(playing: &Playing, elapsed: f64, width: u16) -> u16 {
     let length = playing.end - playing.begin;
     if length <= 0.0 {
@@ -118,7 +118,7 @@ fn line(buffer: &mut Buffer, scene: &Scene<'_>, playing: &Playing, row: Rect) {
     }
 }
 
-/// Where several marks meet, the weightiest is shown.
+/// Draws the marks; the most important one of those in a column.
 fn marks(buffer: &mut Buffer, scene: &Scene<'_>, playing: &Playing, row: Rect) {
     let mut cells: Vec<Option<Landmark>> = vec![None; usize::from(row.width)];
     for (elapsed, landmark) in playing.landmarks.iter() {
@@ -160,7 +160,7 @@ fn look(scene: &Scene<'_>, landmark: Landmark) -> (char, Style) {
     }
 }
 
-/// The legend as a line of the help.
+/// Returns the legend as a line of the help.
 pub fn legend(scene: &Scene<'_>) -> Line<'static> {
     let text = scene.text(&format!(" marks: {LEGEND}"));
     Line::styled(text, scene.theme.dim)

@@ -1,4 +1,4 @@
-//! The banner of a run in trouble: what happened, at which step, what was done, and the keys that help.
+//! The banner of a run in trouble: the trouble with its step, the run's reaction, and the keys of the remedies.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -12,17 +12,17 @@ use crate::dashboard::ui::OVERVIEW;
 use crate::run::trouble::{Help, Trouble};
 use crate::text;
 
-/// Returns the trouble of the run that is shown, dismissed or not.
+/// Returns the trouble of the run that is shown, even if its banner was dismissed.
 pub fn of(scene: &Scene<'_>) -> Option<Trouble> {
     let silence = scene.clock.and_then(|now| scene.run.silence(now));
     Trouble::of(scene.run, silence, &|name| scene.facts.nearby.is_kept(name))
 }
 
-/// The lines of the banner in so many columns and at most `rows` rows; none where nothing is wrong or it was dismissed.
+/// Returns the lines of the banner in `width` columns and at most `rows` rows; empty without trouble or after a dismissal.
 pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> {
     let trouble = of(scene);
     let dismissed = scene.ui.dismissed.get();
-    // The next trouble of this kind is another one.
+    // The trouble is over, so the next one of this kind shows a banner again.
     if dismissed.is_some_and(|(kind, _)| trouble.as_ref().is_none_or(|t| t.kind != kind)) {
         scene.ui.dismissed.set(None);
     }
@@ -62,7 +62,7 @@ pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> 
     let fill = |(i, line): (usize, Line<'static>)| {
         let mut text = line.to_string();
         if !whole && i + 1 == count {
-            // The figures have the rest.
+            // The info layer has the complete text.
             let more = scene.text("… i all");
             let room = width.saturating_sub(text::width(&more) + 1);
             text = format!("{} {more}", scene.glyphs.fit(&text, room));
@@ -72,12 +72,12 @@ pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> 
     lines.into_iter().enumerate().map(fill).collect()
 }
 
-/// Draws what [`banner`] has made.
+/// Draws the lines of [`banner`].
 pub fn draw(frame: &mut Frame<'_>, lines: Vec<Line<'static>>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Everything about the trouble, for the layer of all figures.
+/// Returns all facts about the trouble, for the info layer.
 pub fn lines(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let Some(trouble) = of(scene) else {
         return Vec::new();
@@ -98,7 +98,7 @@ fn style(scene: &Scene<'_>) -> Style {
     scene.theme.warning.add_modifier(Modifier::REVERSED)
 }
 
-/// Returns the remedies, each with its key; for one who cannot command the run, how to get there.
+/// Returns the remedies, each with its key. A screen that cannot command the run gets the way to control it.
 fn keys(scene: &Scene<'_>, trouble: &Trouble) -> Vec<String> {
     let run = &scene.facts.argument;
     let locked = scene.facts.locked(scene.run).is_some();
@@ -109,7 +109,7 @@ fn keys(scene: &Scene<'_>, trouble: &Trouble) -> Vec<String> {
         Help::LowerRate(lr) => format!(":set lr {lr:.1e}"),
         Help::TryNow => "c try now".into(),
     };
-    // The long one last: the short ones share a line.
+    // The long remedy comes last, so that the short ones share a line.
     let is_long = |help: &&Help| matches!(help, Help::RollBack(_));
     let short = trouble.helps.iter().filter(|h| !is_long(h));
     let mut keys: Vec<String> = match (locked, &scene.facts.controller) {

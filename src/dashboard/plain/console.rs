@@ -1,5 +1,4 @@
-//! Interprets lines that an operator types at a plain terminal. Whole lines in, whole lines out: a screen reader reads
-//! them as they come.
+//! Interprets lines that an operator types at a plain terminal. Input and output are complete lines, which suits screen readers.
 
 use super::offer;
 use crate::dashboard::commands::preflight;
@@ -15,25 +14,25 @@ use crate::text::sanitize;
 /// The result of a typed line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Move {
-    /// Print this.
+    /// Print this text.
     Say(String),
     Send(Command),
-    /// Take the control over from another client.
+    /// Take over control from another client.
     TakeControl,
 }
 
 /// The relation of the terminal to the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The training belongs to it.
+    /// The training runs in this terminal's process.
     Owner,
-    /// It commands a training elsewhere.
+    /// The terminal commands a training in another process.
     Attached,
-    /// It only looks at one.
+    /// The terminal only shows a training.
     Reader,
 }
 
-/// Reads lines. Remembers the command that waits for a `y`, and what it was asked about.
+/// Reads lines. Remembers the command that waits for a confirmation, with its stamp.
 #[derive(Debug)]
 pub struct Console {
     dir: RunDir,
@@ -42,17 +41,17 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console for the run in `dir`.
+    /// Makes a console for the run in `dir`.
     pub fn new(dir: &RunDir, role: Role) -> Self {
         let (dir, asked) = (dir.clone(), None);
         Self { dir, role, asked }
     }
 
-    /// Returns what a line leads to. `shown` is the decision whose numbered choices were printed last: a number answers that
-    /// one and no other.
+    /// Returns the effect of a line. `shown` is the decision whose numbered choices were printed last: a number answers only that
+    /// decision.
     pub fn read(&mut self, line: &str, state: &RunState, shown: Option<&Decision>) -> Move {
         let line = line.trim();
-        // As typed at a dashboard.
+        // A leading colon, as in a dashboard, is accepted.
         let line = line.strip_prefix(':').unwrap_or(line).trim();
         if let Some((command, stamp)) = self.asked.take() {
             let what = command.describe();
@@ -130,7 +129,7 @@ impl Console {
         }
     }
 
-    /// A command that ends, replaces or undoes what is trained waits for a `y`.
+    /// Sends a command, or asks for a confirmation if it ends, replaces or undoes training.
     fn ask_or_send(&mut self, command: Command, state: &RunState) -> Move {
         if !words::is_drastic(&command) {
             return Move::Send(command);
@@ -144,7 +143,7 @@ impl Console {
         }
     }
 
-    /// Describes what a command would do.
+    /// Describes the effect of a command.
     ///
     /// # Errors
     /// When it is known that the trainer would refuse it.
@@ -184,7 +183,7 @@ impl Console {
     }
 }
 
-/// A command that answers the decision which is open now, and no later one.
+/// Restricts a command to the decision that is open now, so that it cannot answer a later one.
 fn for_open_decision(command: Command, state: &RunState) -> Command {
     let open = state.core.decision.as_ref().map(|open| open.id);
     match command {
@@ -202,7 +201,7 @@ fn for_open_decision(command: Command, state: &RunState) -> Command {
     }
 }
 
-/// Every command with what it does.
+/// Returns all commands with their effects.
 fn help(role: Role) -> String {
     let (interrupt, end) = match role {
         Role::Owner => (

@@ -1,5 +1,5 @@
-//! A run as plain lines, for pipes, logs and screen readers: no escape codes, one fact a line, each with date, time, phase
-//! and step. [`offer`] lists what can be answered, [`console`] reads what is typed.
+//! Formats a run as plain lines, for pipes, logs and screen readers: no escape codes, one fact per line, each with date, time, phase
+//! and step. [`offer`] lists possible answers, [`console`] reads typed lines.
 
 mod console;
 mod offer;
@@ -24,15 +24,15 @@ use offer::Desk;
 pub use place::Answers;
 use place::{place, present_place};
 
-/// Columns of phase and step, so that the texts of most lines begin at the same one.
+/// Columns of phase and step, so that most texts begin in the same column.
 const PLACE: usize = 24;
 
 /// The lines of one event.
 #[derive(Debug, Default)]
 pub struct Printed {
-    /// Without the last newline; `None` for an event that needs no line.
+    /// The text without the last newline; `None` for an event without a line.
     pub text: Option<String>,
-    /// The decision whose choices the lines number.
+    /// The decision whose numbered choices are in the lines.
     pub offered: Option<Decision>,
 }
 
@@ -44,12 +44,12 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Lines of the run in `dir`, with this machine's local time.
+    /// Makes a formatter for the run in `dir`, with this machine's local time.
     pub fn local(dir: &RunDir) -> Self {
         Self::of_zone(dir, TimeZone::system())
     }
 
-    /// The same with the times of `zone`.
+    /// Makes a formatter for the run in `dir`, with times in `zone`.
     pub fn of_zone(dir: &RunDir, zone: TimeZone) -> Self {
         let dir = dir.clone();
         Self { zone, dir }
@@ -61,14 +61,14 @@ impl Lines {
         format!("{}  {}", self.stamp(now), sanitize(text))
     }
 
-    /// Date and time of a Unix time in milliseconds: `2026-11-29 12:35:18`.
+    /// Formats a Unix time in milliseconds: `2026-11-29 12:35:18`.
     fn stamp(&self, t: i64) -> String {
         match Timestamp::from_millisecond(t) {
             Ok(t) => {
                 let local = t.to_zoned_datetime(self.zone.clone());
                 local.strftime("%Y-%m-%d %H:%M:%S").to_string()
             }
-            // A journal from elsewhere may hold any number.
+            // A foreign journal may contain any number.
             Err(_) => "time unknown       ".into(),
         }
     }
@@ -90,8 +90,8 @@ impl Lines {
         }
     }
 
-    /// Returns the lines that follow those of `event`: how it can be answered in `state`, which may be later than the event; none
-    /// where that is over. Looks at the disk.
+    /// Returns the lines that follow those of `event`: the possible answers in `state`, which may be later than the event. Empty if it
+    /// cannot be answered any more. Reads the disk.
     pub fn of_answers(&self, state: &RunState, event: &Event, answers: Answers<'_>) -> Printed {
         let open = state.core.decision.as_ref();
         let is_open = match &event.body {
@@ -116,14 +116,13 @@ impl Lines {
         }
     }
 
-    /// Returns what the line of `event` begins with: time and place.
+    /// Returns the beginning of the line of `event`: time and place.
     fn head(&self, state: &RunState, event: &Event) -> String {
         let place = place(state, &event.phase, event.phase_step);
         format!("{}  {place:<PLACE$}  ", self.stamp(event.t))
     }
 
-    /// Returns the lines that describe how the open decision or the present pause of a run in progress is answered;
-    /// none where there is neither.
+    /// Returns the possible answers to the open decision or the present pause of a run in progress; empty without either.
     pub fn of_present(&self, state: &RunState, answers: Answers<'_>) -> Printed {
         let (desk, core) = (self.desk(state, answers), &state.core);
         let place = present_place(state);
@@ -154,7 +153,7 @@ impl Lines {
         }
     }
 
-    /// Returns the lines for what has happened since the operator last looked; `None` when that is nothing.
+    /// Returns the lines of the events since the operator's last visit; `None` without such events.
     pub fn of_past(&self, state: &RunState) -> Option<String> {
         let since = since::of(state)?;
         let ago = when::ago((Timestamp::now().as_millisecond() - since.left.t) as f64 / 1000.0);
@@ -178,8 +177,7 @@ impl Lines {
         }
     }
 
-    /// Returns the lines that follow an event's line: how it can be answered, and the decision whose choices are
-    /// numbered.
+    /// Returns the lines that follow an event's line: the possible answers, and the decision whose choices are numbered.
     fn more(
         &self,
         state: &RunState,
@@ -204,7 +202,7 @@ impl Lines {
                 open,
             ) => {
                 let mut lines = desk.of_pause(message.as_deref());
-                // The policy has not decided after all.
+                // The policy could not decide.
                 let left = open
                     .as_ref()
                     .filter(|open| offer::is_decided_at_once(state, open));
@@ -218,7 +216,7 @@ impl Lines {
     }
 }
 
-/// Returns whether an event's line is followed by [how it can be answered](Lines::of_answers).
+/// Returns whether an event's line is followed by [possible answers](Lines::of_answers).
 pub fn is_question(event: &Event) -> bool {
     matches!(
         event.body,
@@ -276,7 +274,7 @@ fn words(state: &RunState, event: &Event) -> Option<String> {
             let age = evidence_step.map_or(0, |step| event.step.saturating_sub(step));
             Some(format!("decided{by}: {choice}{}", offer::age_words(age)))
         }
-        // Every other kind that is worth a line makes a note.
+        // All other kinds with a line make a note.
         _ => {
             let note = state.note_of_last_event()?;
             Some(sanitize(hints::without_keys(&note.text)).into_owned())

@@ -1,4 +1,4 @@
-//! What can be chosen, as plain lines offer it: a decision's choices with their costs, and what ends a pause.
+//! Choices as plain lines: a decision's choices with their costs, and the commands that end a pause.
 
 use super::place::{Answers, present_place};
 use crate::dashboard::costs::{Choice, Cost};
@@ -34,7 +34,7 @@ pub fn headline(open: &OpenDecision, now: u64) -> String {
     )
 }
 
-/// ` (on evidence 20 steps old)`; nothing where it is fresh.
+/// Returns ` (on evidence 20 steps old)`, or an empty text for fresh evidence.
 pub fn age_words(age: u64) -> String {
     match age {
         0 => String::new(),
@@ -43,7 +43,7 @@ pub fn age_words(age: u64) -> String {
     }
 }
 
-/// Whether the policy answers a decision itself, in the moment in which it opens.
+/// Whether the policy answers a decision as soon as it opens.
 pub fn is_decided_at_once(state: &RunState, open: &OpenDecision) -> bool {
     policy(state) == "auto" && open.reason == DecisionReason::EndOfSteps
 }
@@ -52,7 +52,7 @@ fn policy(state: &RunState) -> &str {
     state.info.as_ref().map_or("", |info| &info.policy)
 }
 
-/// A state, its run's directory, and how answers are given.
+/// A run's state, its directory, and the ways to answer.
 pub struct Desk<'a> {
     pub state: &'a RunState,
     pub dir: &'a RunDir,
@@ -60,9 +60,9 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// The lines of an open decision's choices and, where they are numbered, the decision that the numbers answer.
+    /// Returns the lines of an open decision's choices and, if they are numbered, the decision that the numbers answer.
     pub fn of_decision(&self, open: &OpenDecision) -> (Vec<String>, Option<Decision>) {
-        // The disk is not asked in vain: the state may be locked meanwhile.
+        // Returns before the disk is read, because the caller may hold the lock of the state.
         if self.answers == Answers::No {
             return (Vec::new(), None);
         }
@@ -76,7 +76,7 @@ impl Desk<'_> {
         match self.answers {
             Answers::No => (Vec::new(), None),
             Answers::Typed => (numbered(state, &prompt), Some(prompt)),
-            // What can wait takes one line.
+            // A decision that the run does not wait for takes one line.
             Answers::Commands(run) if open.reason != DecisionReason::EndOfSteps => {
                 let all: Vec<String> = choices()
                     .map(|(words, _)| format!("heirloom ctl {run} {words}"))
@@ -94,7 +94,7 @@ impl Desk<'_> {
     /// Returns the commands that end a pause, or help against its reason.
     pub fn of_pause(&self, why: Option<&str>) -> Vec<String> {
         let (state, core) = (self.state, &self.state.core);
-        // Some reasons name their commands.
+        // Some reasons already contain their commands.
         if self.answers == Answers::No || why.is_some_and(|why| why.contains("heirloom ctl")) {
             return Vec::new();
         }
@@ -105,7 +105,7 @@ impl Desk<'_> {
         let due = core.phase.as_ref().map_or(u64::MAX, |now| now.due);
         let waits = matches!(&core.decision, Some(open) if open.phase_step >= due);
         let mut all = Vec::new();
-        // Under `pause` a decision that is due must be answered.
+        // Under the policy `pause`, a decision that is due must be answered first.
         if !(waits && policy(state) == "pause") {
             let what = match helps.contains(&Help::NextBatch) {
                 true => "continue with the next batch",
@@ -140,7 +140,7 @@ impl Desk<'_> {
     }
 }
 
-/// The numbered choices and the line that asks for one.
+/// Returns the numbered choices and the line that asks for one.
 pub fn numbered(state: &RunState, prompt: &Decision) -> Vec<String> {
     let entries = prompt.entries.iter().zip(1..);
     let mut lines: Vec<String> = entries
@@ -164,7 +164,7 @@ fn command(prompt: &Decision, entry: Entry) -> Option<String> {
     }
 }
 
-/// A choice with what it costs, and what it is expected to come to.
+/// Describes a choice, its cost and its expected result.
 fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
     let cost = |choice| cost_words(&Cost::of(state, Some(&prompt.decision.evidence), choice));
     let expected = |prospect| {
@@ -221,7 +221,7 @@ pub fn result_words(state: &RunState) -> String {
     }
 }
 
-/// `4 to 6 layers, 1.25M parameters, 61 MB, about 12 s`; what is not known is left out.
+/// Returns `4 to 6 layers, 1.25M parameters, 61 MB, about 12 s`, without the figures that are unknown.
 pub fn cost_words(cost: &Cost) -> String {
     let (before, after) = cost.layers;
     let layers = table::plural(after, "layer");
@@ -239,7 +239,7 @@ pub fn cost_words(cost: &Cost) -> String {
     parts.join(", ")
 }
 
-/// Where a command will strike: `at round-1 step 90/300`.
+/// Returns the place at which a command will take effect: `at round-1 step 90/300`.
 pub fn at(state: &RunState) -> String {
     format!("at {}", present_place(state))
 }

@@ -1,4 +1,4 @@
-//! Where a line stands in a run, and for whom it is.
+//! The place of a line in a run, and the ways to answer it.
 
 use crate::run::event::Phase;
 use crate::run::state::RunState;
@@ -7,15 +7,15 @@ use crate::text::sanitize;
 /// The way in which a decision or a pause can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers<'a> {
-    /// Not from here: what is printed is over.
+    /// It cannot be answered: the event is past.
     No,
-    /// With `heirloom ctl RUN ...`; this is RUN, fit for a shell.
+    /// With `heirloom ctl RUN ...`; holds RUN, quoted for a shell.
     Commands(&'a str),
-    /// With numbers and commands that are typed at this terminal.
+    /// With numbers and commands at this terminal.
     Typed,
 }
 
-/// `round-1 step 90/300`: the step of the phase and the one at which the phase ends, as far as that is known.
+/// Formats `round-1 step 90/300`: the step of the phase, and the phase's last step if it is known.
 pub fn place(state: &RunState, phase: &Phase, step: u64) -> String {
     let now = state.core.phase.as_ref().filter(|now| now.phase == *phase);
     let planned = || {
@@ -34,7 +34,7 @@ pub fn place(state: &RunState, phase: &Phase, step: u64) -> String {
     }
 }
 
-/// Where the run stands, as in the lines.
+/// Returns the run's present place.
 pub fn present_place(state: &RunState) -> String {
     match &state.core.phase {
         Some(now) => place(state, &now.phase, state.core.phase_step),

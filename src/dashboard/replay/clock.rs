@@ -1,34 +1,34 @@
-//! The arithmetic of a replay: which events have happened by now. It is told the time and reads no file.
+//! Computes which events of a replay have happened by a given time. Reads neither a clock nor a file.
 
 use std::time::{Duration, Instant};
 
 use super::playing::ReplayCommand;
 use crate::run::index::{Entry, Landmark};
 
-/// Seconds a viewer waits for the next event at most: longer gaps are played faster.
+/// Most seconds a viewer waits for the next event: longer gaps are played faster.
 const LONGEST_WAIT: f64 = 3.0;
-/// Seconds that a whole run takes at the speed chosen for it.
+/// Seconds that a complete run takes at the speed that is chosen for it.
 const WHOLE_RUN: f64 = 60.0;
-/// Slowest and fastest speeds, in run seconds a second; beyond the fastest all there is comes at once.
+/// Slowest and fastest speeds, in run seconds per second; the next faster speed shows all events at once.
 const SPEEDS: (f64, f64) = (0.125, 1e7);
-/// Going back while playing reaches past a landmark that was met within so many seconds.
+/// A step back while playing skips a landmark that was reached less than this number of seconds ago.
 const JUST_MET: f64 = 1.0;
 
-/// Where a replay stands. Its events are given to every call again, at least one, in order of time.
+/// The position of a replay. Every call is given the same list of events, in order of time, with at least one event.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// Run time, in seconds.
     at: f64,
-    /// Run seconds a second; infinite: everything at once.
+    /// Run seconds per second; infinite: everything at once.
     speed: f64,
     playing: bool,
-    /// Returns the number of events that have happened: never none.
+    /// Number of events that have happened, at least 1.
     position: usize,
     last: Option<Instant>,
 }
 
 impl Clock {
-    /// Playing from the first event on.
+    /// Makes a clock that plays from the first event on.
     pub fn new(events: &[Entry], speed: f64) -> Self {
         let mut clock = Self {
             at: 0.0,
@@ -53,7 +53,7 @@ impl Clock {
         self.playing
     }
 
-    /// Number of events that have happened.
+    /// Returns the number of events that have happened.
     pub fn position(&self) -> usize {
         self.position
     }
@@ -62,7 +62,7 @@ impl Clock {
         self.playing = false;
     }
 
-    /// Lets time pass. After the last event the replay stands still.
+    /// Advances the replay to the time `now`. After the last event it stands still.
     pub fn tick(&mut self, events: &[Entry], now: Instant) {
         let before = self.last.replace(now).unwrap_or(now);
         if !self.playing {
@@ -83,7 +83,7 @@ impl Clock {
         self.playing = false;
     }
 
-    /// Advances the time without events.
+    /// Notes the time without advancing the replay.
     pub fn hold(&mut self, now: Instant) {
         self.last = Some(now);
     }
@@ -95,7 +95,7 @@ impl Clock {
         Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT)))
     }
 
-    /// Run seconds between the events around the present, when they are played faster than the rest.
+    /// Returns the run seconds between the events around the position, if this gap is played faster than the rest.
     pub fn shortened(&self, events: &[Entry]) -> Option<f64> {
         let gap = self.gap(events);
         (gap / LONGEST_WAIT > self.speed).then_some(gap)
@@ -108,12 +108,12 @@ impl Clock {
         }
     }
 
-    /// Run seconds a second, here.
+    /// Returns the speed at the present position, in run seconds per second.
     fn rate(&self, events: &[Entry]) -> f64 {
         self.speed.max(self.gap(events) / LONGEST_WAIT)
     }
 
-    /// Does what an operator asks.
+    /// Carries out an operator's command.
     pub fn steer(
         &mut self,
         events: &[Entry],
@@ -165,13 +165,13 @@ impl Clock {
         }
     }
 
-    /// To the moment just after event `n`, counted from 1; the nearest there is.
+    /// Moves to the moment just after event `n`, counted from 1, or to the nearest event.
     pub fn go_to_event(&mut self, events: &[Entry], n: usize) {
         self.position = n.clamp(1, events.len());
         self.at = events[self.position - 1].elapsed;
     }
 
-    /// To a run time; the nearest there is.
+    /// Moves to a run time, or to the nearest one within the run.
     pub fn go_to_time(&mut self, events: &[Entry], seconds: f64) {
         let (begin, end) = span(events);
         self.at = seconds.clamp(begin, end);
@@ -180,13 +180,13 @@ impl Clock {
     }
 }
 
-/// Run time of the first and of the last event.
+/// Returns the run times of the first and of the last event.
 pub fn span(events: &[Entry]) -> (f64, f64) {
     let end = |event: Option<&Entry>| event.map_or(0.0, |e| e.elapsed);
     (end(events.first()), end(events.last()))
 }
 
-/// The speed at which all the events take about a minute, waits shortened; never less than 1.
+/// Returns the speed at which all events take about a minute, with long gaps shortened; at least 1.
 pub fn fitting_speed(events: &[Entry]) -> f64 {
     let plays = |speed: f64| -> f64 {
         let gaps = events
@@ -199,7 +199,7 @@ pub fn fitting_speed(events: &[Entry]) -> f64 {
         return 1.0;
     }
     let (mut slow, mut fast) = (1.0, (end - begin) / WHOLE_RUN);
-    // Speeds are felt by their ratio.
+    // Bisects on a logarithmic scale, because speeds differ by orders of magnitude.
     for _ in 0..24 {
         let middle = f64::sqrt(slow * fast);
         if plays(middle) > WHOLE_RUN {

@@ -1,18 +1,18 @@
-//! The state of a run at any of its events: folded forwards, and kept every so often, so that going back is a short
-//! fold from the last kept state.
+//! Computes the state of a run at any of its events. States are kept at intervals, so that going back is a short fold from a kept
+//! state.
 
 use std::io;
 
 use crate::run::index::JournalIndex;
 use crate::run::state::RunState;
 
-/// Events between kept states, while they are few.
+/// Events between kept states at first.
 const EVERY: usize = 1024;
-/// A state is at most about this share of the journal it was folded from.
+/// A state takes at most about 1 / `STATE_SHARE` of the bytes of the journal that it was folded from.
 const STATE_SHARE: u64 = 4;
-/// Bytes of kept states, about; beyond, every second one is given up.
+/// Approximate limit of the bytes of kept states. Beyond it, every second state is dropped.
 const BUDGET: u64 = 128 << 20;
-/// Going back keeps a state so many events before the goal, for the next step back.
+/// Going back keeps a state this number of events before the goal, for the next step back.
 const NEAR: usize = 256;
 
 /// Moves a state along a journal.
@@ -23,7 +23,7 @@ pub struct Fold {
     budget: u64,
     kept: Vec<(usize, RunState)>,
     near: Option<(usize, RunState)>,
-    /// Where `near` is to be kept.
+    /// Position at which `near` will be kept.
     near_at: usize,
 }
 
@@ -46,13 +46,13 @@ impl Fold {
         }
     }
 
-    /// Number of events in the state.
+    /// Returns the number of events in the state.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Brings `state`, which this fold has moved so far, to the first `goal` events, or nearer to it: at most about a
-    /// mebibyte of the journal is read at once. The state's version rises whenever it changes.
+    /// Moves `state`, which only this fold may have moved, to the first `goal` events, or nearer to it: at most about a mebibyte of the
+    /// journal is read at once. The state's version increases whenever it changes.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -78,7 +78,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Takes up the last kept state before `goal`, when going back, or when it saves reading.
+    /// Starts from the last kept state before `goal`, when going back, or when that saves reading.
     fn start_from(&mut self, state: &mut RunState, goal: usize) {
         let back = goal < self.position;
         let usable = |(position, _): &&(usize, RunState)| *position <= goal;

@@ -1,4 +1,4 @@
-//! A replay without a screen: the lines a run told, at the pace it told them.
+//! A replay without a screen: prints a run's lines at the speed of the replay.
 
 use std::io::Write;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::tail::TailItem;
 
-/// Prints the events as they happen from the replay's moment on, as plain lines or as JSON, to the end or until the
-/// reader has left; `None` in that case, else the state at the end.
+/// Prints the events from the replay's position on, as they happen, as plain lines or as JSON. Returns the state at the end, or
+/// `None` if the reader has closed the output before.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -24,7 +24,7 @@ pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<R
     let mut state = RunState::default();
     let dir = index.path().parent().unwrap_or(index.path());
     let lines = Lines::local(&RunDir::at(dir));
-    // What was before is not told: the moment's own event is the first line.
+    // Earlier events are not printed: the first line is the event at the position.
     let first = clock.position() - 1;
     let mut told = 0;
     loop {

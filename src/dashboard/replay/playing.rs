@@ -16,35 +16,35 @@ pub enum ReplayCommand {
     Faster,
     ToStart,
     ToEnd,
-    /// To so many tenths of the run's time.
+    /// Move to this number of tenths of the run's time.
     ToTenth(u8),
 }
 
 /// The state of a replay for the screen.
 #[derive(Debug, Clone)]
 pub struct Playing {
-    /// Run seconds a second; infinite: everything at once.
+    /// Run seconds per second; infinite: everything at once.
     pub speed: f64,
     pub playing: bool,
-    /// Run time now, at the first event and at the last, in seconds.
+    /// Run times in seconds: at the position, at the first event, and at the last event.
     pub at: f64,
     pub begin: f64,
     pub end: f64,
-    /// Steps since the run began, now and at most.
+    /// Steps since the run began: at the position, and the largest.
     pub step: u64,
     pub last_step: u64,
-    /// Number of events that have happened, and of all.
+    /// Number of events that have happened, and of all events.
     pub event: usize,
     pub events: usize,
-    /// A wait of so many run seconds is being played faster than the rest.
+    /// Run seconds of a wait that is being played faster than the rest.
     pub shortened: Option<f64>,
-    /// The run was being written when the replay began.
+    /// Whether the run was in progress when the replay began.
     pub growing: bool,
-    /// Run times of what is worth stopping at.
+    /// Run times of the landmarks at which a replay can stop.
     pub landmarks: Arc<[(f64, Landmark)]>,
 }
 
-/// `12x`, `0.5x`, `max`.
+/// Formats a speed as `12x`, `0.5x` or `max`.
 pub fn speed_words(speed: f64) -> String {
     match speed {
         s if s.is_infinite() => "max".into(),

@@ -7,7 +7,7 @@ use crate::run::event::{
 };
 use crate::run::state::Status;
 
-/// A journal in the making: an event a tenth of a second.
+/// Builds a journal with an event every tenth of a second.
 pub struct Written {
     pub lines: Vec<String>,
     pub seq: u64,
@@ -62,7 +62,7 @@ impl Written {
         self.lines.push(line.into());
     }
 
-    /// So many steps with a loss each, an evaluation after every tenth.
+    /// Adds steps with a loss each, and an evaluation after every tenth step.
     pub fn run(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step += 1;
@@ -112,7 +112,7 @@ impl Written {
         }));
     }
 
-    /// From the checkpoint that is event `seq`.
+    /// Adds a resume from the checkpoint of event `seq`.
     pub fn resume(&mut self, seq: u64) {
         self.step = 0;
         for line in &self.lines {
@@ -130,7 +130,7 @@ impl Written {
     }
 }
 
-/// The journal on disk, and its index.
+/// Writes the journal to disk. Returns its directory and its index.
 pub fn journal(written: &Written) -> (tempfile::TempDir, JournalIndex) {
     let tmp = tempfile::tempdir().unwrap();
     let text = written.lines.join("\n") + "\n";

@@ -1,4 +1,4 @@
-//! The footer.
+//! The footer, with the views and the most important keys.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -10,16 +10,16 @@ use crate::dashboard::scene::{Scene, fitted};
 use crate::dashboard::views;
 use crate::run::state::Status;
 
-/// The views, and the keys that matter now.
+/// Draws the views, and the keys of the present scopes.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, scopes: &[Scope], area: Rect) {
     let mut segments = match scopes.first() {
-        // While a layer takes the keys, they change no view.
+        // While a layer takes the keys, views cannot be changed.
         Some(Scope::Layer(_) | Scope::Confirm) => Vec::new(),
         _ => tabs(scene),
     };
     segments.extend(keys(scene, scopes));
     let mut line = fitted(segments, area.width);
-    // The key itself stands out from what it does.
+    // The key is highlighted, its effect is not.
     let key = scene.theme.key;
     line.spans = line
         .spans
@@ -29,7 +29,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, scopes: &[Scope], area: Re
     frame.render_widget(line, area);
 }
 
-/// The views by their keys, the one that is shown standing out.
+/// Returns the views with their keys, the present one highlighted.
 fn tabs(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let tab = |view: &views::Row| {
         let style = match view.id == scene.ui.view {
@@ -45,7 +45,7 @@ fn tabs(scene: &Scene<'_>) -> Vec<(String, Style)> {
 fn keys(scene: &Scene<'_>, scopes: &[Scope]) -> Vec<(String, Style)> {
     let facts = scene.facts;
     let locked = facts.read_only || scene.over() || facts.ended;
-    // A layer that lets keys through shows its own alone.
+    // A layer that passes keys to the view shows only its own keys.
     let scopes = match scopes {
         [first @ Scope::Layer(_), ..] => std::slice::from_ref(first),
         _ => scopes,
@@ -53,7 +53,7 @@ fn keys(scene: &Scene<'_>, scopes: &[Scope]) -> Vec<(String, Style)> {
     let all = scene.tables.bindings.iter();
     let shown = all.filter(|b| !b.footer.is_empty() && scopes.contains(&b.scope));
     let mut shown: Vec<&Binding> = shown.filter(|b| !(b.control && locked)).collect();
-    // The way to every other key and the way out, then what is particular to this place; in a layer, what ends it.
+    // Help and quit come first, then the keys of this place; in a layer, the keys that close it.
     let in_layer = matches!(scopes.first(), Some(Scope::Layer(_)));
     shown.sort_by_key(|b| match b.command {
         "help" | "leave" => 0,

@@ -1,4 +1,4 @@
-//! The two lines on top: which run, what it does, how far it is, and its losses.
+//! The two lines at the top: the run, its state, its progress, and its losses.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -10,10 +10,10 @@ use crate::dashboard::scene::Scene;
 use crate::run::show;
 use crate::text;
 
-/// From this width on the reason of a pause leaves room for the losses.
+/// Least width at which the reason of a pause leaves room for the losses.
 const ROOMY: u16 = 160;
 
-/// Two lines, and the banner between them.
+/// Draws two lines, and the banner between them.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, banner: Vec<Line<'static>>, area: Rect) {
     frame.render_widget(fitted(&figures::of_state(scene), area.width), area);
     let between = Rect {
@@ -30,7 +30,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, banner: Vec<Line<'static>>
     trouble::draw(frame, banner, between);
     if second.y < area.bottom() {
         let mut line = figures::of_losses(scene);
-        // A run that stands still has a reason, which the banner may have.
+        // Shows the reason of a pause, unless the banner has it.
         if let Some(why) = show::pause(scene.run).filter(|_| !explained) {
             line.insert(0, reason(scene, why, area.width));
         }
@@ -38,7 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, banner: Vec<Line<'static>>
     }
 }
 
-/// One line: the state, the step and the validation loss before anything else.
+/// Draws one line, in which state, step and validation loss come first.
 pub fn short(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let mut line = figures::of_state(scene);
     for figure in &mut line {
@@ -50,14 +50,14 @@ pub fn short(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
     let losses = figures::of_losses(scene).into_iter();
     line.extend(losses.filter(|f| f.name == "validation loss").map(|f| {
-        // The best has no room here.
+        // The mark of a best loss is left out.
         let text = f.text.split([' ']).take(2).collect::<Vec<_>>().join(" ");
         Figure { text, ..f }
     }));
     frame.render_widget(fitted(&line, area.width), area);
 }
 
-/// As much of the reason of a pause as fits; the log has the rest.
+/// Returns the part of a pause's reason that fits; the log has the rest.
 fn reason(scene: &Scene<'_>, why: &str, width: u16) -> Figure {
     let all = scene.text(&format!("because {why}"));
     let room = match width >= ROOMY {

@@ -1,5 +1,5 @@
-//! A whole frame: header, view, layers, the latest notes, footer. A pure function of the run, the screen's own state and
-//! the area: nothing here changes anything.
+//! Draws a complete frame: header, view, layers, the latest notes, footer. Depends only on the run, the screen's own state and the
+//! area.
 
 mod footer;
 mod header;
@@ -15,7 +15,7 @@ use super::scene::{SMALL, Scene, WIDE};
 use super::stack::Stack;
 use super::views;
 
-/// Most rows of the banner about trouble; a fifth of the screen where that is less.
+/// Most rows of the banner about trouble, and at most a fifth of the screen.
 const BANNER: u16 = 4;
 
 /// Draws a frame of any size.
@@ -72,11 +72,11 @@ fn lay_out(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
     layers.draw(frame, scene, asked);
 }
 
-/// One thing at a time: what is asked, else the view.
+/// Draws a small screen, which shows either the top layer or the view.
 fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack, area: Rect) {
     let head = u16::from(area.height >= 2);
     let foot = u16::from(area.height >= 5);
-    // One line of it, where the chart keeps its least height.
+    // A replay gets one line if the chart keeps its least height.
     let playing = scene.facts.replay.as_ref().filter(|_| area.height >= 8);
     let banner = match area.height >= 6 {
         true => trouble::banner(scene, area.width, 1 + usize::from(area.height >= 10)),

@@ -1,4 +1,4 @@
-//! A run that is starting: what is read or built, how far it is, and what will be trained.
+//! The screen of a starting run: the present work, its progress, and the phases to come.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,12 +12,12 @@ use crate::dashboard::starting::Starting;
 use crate::run::table;
 use crate::text;
 
-/// Columns of the names of lines.
+/// Columns of the lines' names.
 const NAMES: usize = 10;
 /// Most columns of the bar.
 const BAR: usize = 60;
 
-/// Draws the whole screen, of any size. What does not fit is left out from below: what is being done is the first line.
+/// Draws the screen at any size. The present work comes first; lines that do not fit are left out at the bottom.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, starting: &Starting) {
     let area = frame.area();
     let foot = u16::from(area.height >= 3);
@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, starting: &Starting) {
 fn lines(frame: &mut Frame<'_>, scene: &Scene<'_>, starting: &Starting, area: Rect) {
     let theme = scene.theme;
     let columns = usize::from(area.width);
-    // Where names leave no room for what they name, they stand right before it.
+    // On a narrow screen the names have no column of their own.
     let names = if columns >= 40 { NAMES } else { 0 };
     let room = columns.saturating_sub(names + 2);
     let line = |name: &str, what: String, style: Style| {
@@ -110,7 +110,7 @@ fn lines(frame: &mut Frame<'_>, scene: &Scene<'_>, starting: &Starting, area: Re
     frame.render_widget(Paragraph::new(all), area);
 }
 
-/// A text in lines of at most `room` columns, broken at spaces where there are any.
+/// Wraps a text into lines of at most `room` columns, at spaces if possible.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -134,7 +134,7 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// `██████░░░░  42 %  24 MB of 57 MB`, the bar as long as the room allows.
+/// Returns `██████░░░░  42 %  24 MB of 57 MB`, with a bar that fills the room.
 fn progress(scene: &Scene<'_>, starting: &Starting, share: f64, room: usize) -> String {
     let (done, total) = starting.bytes;
     let percent = format!("{:.0} %", (100.0 * share).floor());
@@ -158,7 +158,7 @@ fn progress(scene: &Scene<'_>, starting: &Starting, share: f64, room: usize) -> 
     format!("{bar}  {percent}{words}")
 }
 
-/// The end of a text that is too long for its room: of a path, the file's name.
+/// Returns the end of a text that is too long for its room, which for a path is the file's name.
 fn end_of(scene: &Scene<'_>, text: &str, room: usize) -> String {
     let text = scene.text(text);
     if text::width(&text) <= room {

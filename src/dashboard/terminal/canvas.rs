@@ -1,4 +1,4 @@
-//! Sets and restores what a full screen takes of a terminal: its modes, the alternate screen, stdin, the window's title.
+//! Sets and restores a terminal's modes, the alternate screen, stdin and the window's title.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,28 +19,28 @@ use crate::dashboard::frame_writer::FrameWriter;
 
 type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 
-/// xterm's way to put a window's title aside, and to bring it back.
+/// Sequences of xterm that save and restore a window's title.
 const KEEP_TITLE: &str = "\x1b[22;2t";
 pub const FORMER_TITLE: &str = "\x1b[23;2t";
 
-/// The screen, which is taken, left and taken again.
+/// The screen, which can be taken and left several times.
 pub struct Canvas {
-    /// Dropped, it writes to the frame's buffer alone.
+    /// Dropping it only writes to the frame's buffer.
     screen: Screen,
     writer: FrameWriter,
-    /// Stdin as it was, while [`tty`] stands in for it.
+    /// The original stdin, while [`tty`] replaces it.
     stdin: Option<OwnedFd>,
-    /// The window's title as it was set last; empty: not set.
+    /// The window's title that was set last; empty: not set.
     title: String,
     /// Whether the terminal has been taken before.
     taken: bool,
 }
 
 impl Canvas {
-    /// A screen on `out`, from which nothing has been taken yet.
+    /// Makes a screen on `out`, without taking the terminal yet.
     ///
     /// # Errors
-    /// When the window's size cannot be found out.
+    /// When the window's size cannot be determined.
     pub fn new(out: File) -> io::Result<Self> {
         let writer = FrameWriter::new(out);
         Ok(Self {
@@ -52,7 +52,7 @@ impl Canvas {
         })
     }
 
-    /// Takes the terminal as it is now: another program may have changed its modes, and its size.
+    /// Takes the terminal in its present state: another program may have changed its modes and its size.
     ///
     /// # Errors
     /// When stdin or stdout is not a terminal; nothing is taken then.
@@ -66,7 +66,7 @@ impl Canvas {
     }
 
     fn enter(&mut self, again: bool) -> io::Result<()> {
-        // Raw mode that is on as far as crossterm knows would not be set again.
+        // Disabled first, because crossterm would not set a mode again that it believes to be on.
         disable_raw_mode()?;
         enable_raw_mode()?;
         queue!(
@@ -76,7 +76,7 @@ impl Canvas {
             cursor::Hide
         )?;
         if again {
-            // Another program may have drawn on a screen that was never left.
+            // Another program may have drawn on the screen.
             queue!(self.writer, Clear(ClearType::All))?;
         }
         self.writer.send()?;
@@ -84,7 +84,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// Leaves the alternate screen, so that the shell's is there again. Errors have nowhere to go.
+    /// Leaves the alternate screen, so that the shell's screen is shown again. Errors are ignored.
     pub fn leave(&mut self) {
         if !std::mem::take(&mut self.title).is_empty() {
             let _ = self.writer.write_all(FORMER_TITLE.as_bytes());
@@ -99,20 +99,20 @@ impl Canvas {
         .and_then(|()| self.writer.send());
     }
 
-    /// Gives the terminal's modes and stdin back.
+    /// Restores the terminal's modes and stdin.
     pub fn give_modes_back(&mut self) {
         let _ = disable_raw_mode();
         self.give_stdin_back();
     }
 
-    /// Gives stdin back, where the modes are another program's by now.
+    /// Restores stdin, but not the modes, which now belong to another program.
     pub fn give_stdin_back(&mut self) {
         if let Some(stdin) = self.stdin.take() {
             let _ = dup2_stdin(&stdin);
         }
     }
 
-    /// Draws a frame in one synchronised write, and returns its bytes: none when no cell has changed.
+    /// Draws a frame in one synchronised write. Returns its bytes: 0 if no cell has changed.
     ///
     /// # Errors
     /// When the terminal does not take it.
@@ -123,8 +123,8 @@ impl Canvas {
         self.writer.send_frame()
     }
 
-    /// Gives the terminal's window a title, which must have no control characters; [`Self::leave`] brings the former one back.
-    /// Terminals that would show the title as text are left alone.
+    /// Sets the title of the terminal's window, which must not contain control characters; [`Self::leave`] restores the previous one.
+    /// Does nothing on terminals that would print the title as text.
     ///
     /// # Errors
     /// When the terminal does not take it.
@@ -132,7 +132,7 @@ impl Canvas {
         if title == self.title || !has_sequences() {
             return Ok(());
         }
-        // The first time, the terminal is asked to keep what it had.
+        // Before the first title, the terminal's own title is saved.
         let keep = if self.title.is_empty() {
             KEEP_TITLE
         } else {
@@ -143,7 +143,7 @@ impl Canvas {
         self.writer.send().map(drop)
     }
 
-    /// Writes a sequence outside frames.
+    /// Writes a sequence between frames.
     ///
     /// # Errors
     /// When the terminal does not take it.
@@ -157,19 +157,19 @@ impl Canvas {
     /// # Errors
     /// When the terminal does not take it.
     pub fn clear(&mut self) -> io::Result<()> {
-        // ratatui's own way asks the terminal where its cursor is, and waits for the answer.
+        // ratatui's own `clear` asks the terminal for the cursor's position, and waits for the answer.
         queue!(self.writer, Clear(ClearType::All))?;
         self.screen = fresh(&self.writer)?;
         Ok(())
     }
 }
 
-/// Whether the terminal takes sequences with a text, and does not show them.
+/// Whether the terminal interprets sequences with a text, instead of printing them.
 pub fn has_sequences() -> bool {
     !matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb"))
 }
 
-/// A screen of the window's present size, of which no cell has been drawn.
+/// Makes a screen of the window's present size, in which all cells must be drawn.
 fn fresh(writer: &FrameWriter) -> io::Result<Screen> {
     Screen::new(CrosstermBackend::new(writer.clone()))
 }

@@ -1,4 +1,4 @@
-//! Turns the terminal's end and requests to stop into inputs: signals, and what stands in for stdin afterwards.
+//! Watches the signals of a lost terminal and of stops, and replaces stdin after a hangup.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use crate::file;
 use crate::signals::WATCHED;
 use crate::threads;
 
-/// The signals received over the whole life of the process.
+/// The signals that the process has received.
 #[derive(Debug, Default)]
 pub struct Signalled {
     pub hangup: AtomicBool,
@@ -26,9 +26,9 @@ pub fn signalled() -> &'static Signalled {
     static STATE: OnceLock<&'static Signalled> = OnceLock::new();
     STATE.get_or_init(|| {
         let state: &'static Signalled = Box::leak(Box::default());
-        // Without handlers, signals do what they do anywhere.
+        // If handlers cannot be installed, signals have their default effects.
         if let Ok(mut signals) = Signals::new(WATCHED) {
-            // Refused, they are looked for no more: the keyboard and the terminal's end still are.
+            // If the thread is refused, signals are not noticed; the keyboard and the terminal's end still are.
             let _ = threads::spawn("signals", move || {
                 for signal in signals.forever() {
                     if signal == SIGHUP {
@@ -44,9 +44,9 @@ pub fn signalled() -> &'static Signalled {
     })
 }
 
-/// Puts an empty pipe over stdin, on which no reader blocks or spins.
+/// Replaces stdin by an empty pipe, on which a reader neither blocks nor spins.
 pub fn silence_stdin() {
-    // Both ends stay open forever: a closed writer would be an end of file.
+    // Both ends stay open, because a closed writer would be an end of file.
     static PIPE: OnceLock<Option<(OwnedFd, OwnedFd)>> = OnceLock::new();
     let pipe = PIPE.get_or_init(|| pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok());
     if let Some((read, _)) = pipe {
@@ -54,8 +54,8 @@ pub fn silence_stdin() {
     }
 }
 
-/// The controlling terminal, opened for non-blocking reads. One description serves the whole process, since crossterm
-/// registers it once.
+/// Returns the controlling terminal, opened for non-blocking reads. The process has a single description of it, since crossterm
+/// registers it only once.
 pub fn tty() -> Option<&'static File> {
     static TTY: OnceLock<Option<File>> = OnceLock::new();
     let open = || file::open_device("/dev/tty").ok();

@@ -1,22 +1,22 @@
-//! Lets a screen's process and the process that the shell waits for leave the terminal together.
+//! Coordinates a screen's process and the process that the shell waits for when the terminal is left.
 
 use std::io;
 
 /// The way in which a screen's process returns to the shell.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Job {
-    /// It stops, with its process group.
+    /// The process stops, with its process group.
     #[default]
     Stops,
-    /// It works on unseen, and asks the process that the shell waits for to stop.
+    /// The process keeps working, and asks the process that the shell waits for to stop.
     WorksOn(fn(Word) -> io::Result<()>),
 }
 
 /// Messages to the process that the shell waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
-    /// The screen was left: stop.
+    /// The screen was left, so the receiver must stop.
     Left,
-    /// The screen is up again.
+    /// The screen is shown again.
     Back,
 }

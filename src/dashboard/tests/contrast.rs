@@ -1,4 +1,4 @@
-//! The contrast of every pair of colours that the screens contain, in every theme, with 16, 256 and true colour.
+//! Tests the contrast of every pair of colours on the screens, in every theme, with 16, 256 and true colour.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ const VGA: [u32; 16] = [
     0x55_5555, 0xff_5555, 0x55_ff55, 0xff_ff55, 0x55_55ff, 0xff_55ff, 0x55_ffff, 0xff_ffff,
 ];
 
-/// Colours of a terminal: text and background.
+/// A terminal's colours of text and background.
 type Ground = (u32, u32);
 
-/// The ends of the ranges that a theme is made for.
+/// The darkest and lightest backgrounds that the dark and the light themes are made for.
 const DARK: [Ground; 2] = [(0xc0_c0c0, 0x00_0000), (0xc0_c0c0, 0x1e_1e1e)];
 const LIGHT: [Ground; 2] = [(0x33_3333, 0xff_ffff), (0x33_3333, 0xfd_f6e3)];
 
@@ -26,7 +26,7 @@ pub struct Case {
     name: ThemeName,
     depth: Depth,
     pub theme: Theme,
-    /// The terminals it has to be legible on, and how legible.
+    /// The terminals on which the theme must be legible; `least` is the lowest accepted contrast.
     grounds: Vec<Ground>,
     least: f64,
 }
@@ -56,17 +56,17 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// A way in which a character is shown.
+/// Colours and modifiers of a cell.
 type Look = (Color, Color, Modifier);
 
-/// The looks that the frames of a theme contain.
+/// All looks in the frames of a theme, with a frame that contains each.
 #[derive(Default)]
 pub struct Looks(HashMap<Look, String>);
 
 impl Looks {
-    /// Adds those of a frame.
+    /// Adds the looks of a frame.
     pub fn add(&mut self, name: &str, buffer: &Buffer) {
-        // The corner is never written on.
+        // The corner never has text, so its background is the theme's.
         let own = buffer[(buffer.area.right() - 1, 0)].bg;
         for (i, cell) in buffer.content().iter().enumerate() {
             if cell.symbol().trim().is_empty() {
@@ -75,7 +75,7 @@ impl Looks {
             let place = || format!("{name}: {:?} at {:?}", cell.symbol(), buffer.pos_of(i));
             let mut looks = vec![(cell.fg, cell.bg)];
             if ["▀", "▄", "█"].contains(&cell.symbol()) {
-                // Both colours of half a block are ink, on what lies around it.
+                // A half block shows two colours, each of which must be legible on the background.
                 looks = vec![(cell.fg, own)];
                 looks.extend(Some((cell.bg, own)).filter(|_| cell.bg != own));
             }
@@ -86,7 +86,7 @@ impl Looks {
         }
     }
 
-    /// Asserts that all of them are legible where the theme has to be.
+    /// Asserts that all looks are legible on the theme's terminals.
     pub fn check(&self, case: &Case) {
         for (&(ink, paper, modifier), place) in &self.0 {
             let what = format!("{:?} {:?}: {place}", case.name, case.depth);
@@ -100,7 +100,7 @@ impl Looks {
                 for ink in [Some(ink), brightened(ink, modifier)].into_iter().flatten() {
                     let a = rgb(ink, palette).unwrap_or(own_ink);
                     let b = rgb(paper, palette).unwrap_or(own_paper);
-                    // Reversed, the pair is the same.
+                    // Reversed text has the same contrast.
                     let contrast = contrast(a, b);
                     assert!(
                         contrast >= case.least,
@@ -112,7 +112,7 @@ impl Looks {
     }
 }
 
-/// What many terminals make of a bold ANSI colour.
+/// Returns the brighter colour in which many terminals show a bold ANSI colour.
 fn brightened(ink: Color, modifier: Modifier) -> Option<Color> {
     if !modifier.contains(Modifier::BOLD) {
         return None;
@@ -152,12 +152,12 @@ fn contrast_is_that_of_wcag() {
     assert!((contrast(0x00_0000, 0xff_ffff) - 21.0).abs() < 1e-9);
     // The palest grey that is accepted on white, and the next.
     assert!(contrast(0x76_7676, 0xff_ffff) > 4.5 && contrast(0x77_7777, 0xff_ffff) < 4.5);
-    // What 256 colours had on white before there was a light theme: orange 214.
+    // Orange 214 on white is illegible, which is why there is a light theme.
     let orange = rgb(Color::Indexed(214), &XTERM).unwrap();
     assert!((contrast(orange, 0xff_ffff) - 1.84).abs() < 0.01);
 }
 
-/// Why the terminal theme has attributes: no colour does for black and for white.
+/// The reason why the terminal theme uses attributes instead of colours.
 #[test]
 fn no_ansi_colour_is_legible_on_both_black_and_white() {
     for (i, (&xterm, &vga)) in XTERM.iter().zip(&VGA).enumerate() {
@@ -175,7 +175,7 @@ fn every_pair_of_colours_on_screen_is_legible() {
             looks.add(name, buffer);
         });
         looks.check(&case);
-        // Most roles of the theme have been seen.
+        // The screens have shown most roles of the theme.
         let seen = looks.0.len();
         let least = if case.name == ThemeName::Terminal {
             6
@@ -186,7 +186,7 @@ fn every_pair_of_colours_on_screen_is_legible() {
     }
 }
 
-/// The theme with a background of its own leaves no cell to the terminal's.
+/// The theme with its own background sets it in every cell.
 #[test]
 fn high_contrast_paints_every_cell_and_no_other_theme_does() {
     let gallery = Gallery::new();

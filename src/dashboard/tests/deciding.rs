@@ -1,4 +1,4 @@
-//! What the keys of the decision prompt do, and that they decide nothing by accident.
+//! Tests the keys of the decision prompt, and that a stray key does not decide.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn a_key_pressed_just_as_the_prompt_opens_decides_nothing() {
     press(D, now);
     assert!(!press(KeyCode::Enter, now + almost));
     assert!(press(KeyCode::Enter, now + LOCK));
-    // The confirmation is locked for as long.
+    // The confirmation ignores keys for the same time.
     press(KeyCode::Enter, now + LOCK + almost);
     assert!(screen.desk.layers.confirming());
 }

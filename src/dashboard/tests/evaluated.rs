@@ -1,4 +1,4 @@
-//! What the view of evaluations looks like: with nothing measured, and with tasks and samples of several models.
+//! Tests the view of evaluations without results, and with tasks and samples of several models.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ impl Story {
         self.task_on(task, layers, (acc, 1838), norm, chance);
     }
 
-    /// As [`Self::task`], with a number of documents.
+    /// Reports accuracies as [`Self::task`] does, with a number of documents.
     fn task_on(
         &mut self,
         task: &str,
@@ -91,7 +91,7 @@ impl Story {
         }));
     }
 
-    /// Reference and two rounds with tasks and samples.
+    /// Makes a run with a reference and two rounds, with tasks and samples.
     fn evaluated() -> Self {
         let mut story = Self::new();
         story.phase(Phase::Reference, 8, 1000, Start::Random);
@@ -284,16 +284,16 @@ fn the_eta_counts_the_tasks_of_later_evaluations() {
     story.state.info.as_mut().unwrap().tasks = Some(PlannedTasks { names, every: 0 });
     let none = crate::dashboard::eta::seconds(&story.state).unwrap();
     assert_eq!(none, before, "no task was measured yet");
-    // 12 s each, with four layers.
+    // An evaluation takes 12 s with four layers.
     story.task("piqa", 4, 0.6, None, 0.5);
     let one = crate::dashboard::eta::seconds(&story.state).unwrap() - before;
     story.task("sciq", 4, 0.6, None, 0.5);
     let two = crate::dashboard::eta::seconds(&story.state).unwrap() - before;
     assert!((two - 2.0 * one).abs() < 1e-6 * two, "{one} {two}");
-    // The round's end, a round of six layers and two controls.
+    // Evaluations at the end of this round, of a round of six layers, and of two controls.
     let evaluations = two / 24.0;
     assert!(evaluations > 4.0 && evaluations < 8.0, "{evaluations}");
-    // The rest of an evaluation in progress.
+    // The remaining time of an evaluation in progress is included.
     let progress = |number, task: &str, left| {
         Body::Tasking(TaskProgress {
             task: task.into(),

@@ -1,10 +1,10 @@
-//! Evidence on screen: its age, figures that are not finite, and totals that were put off.
+//! Tests evidence on screen: its age, figures that are not finite, and ends that were postponed.
 
 use super::*;
 use crate::run::event::{Answer, CommandGiven, Evaluation, NonFinite, RunEvent};
 
 impl Story {
-    /// A decision is open, and the run has gone on for 100 steps since.
+    /// Returns a run with an open decision, which has trained 100 steps since.
     fn aged() -> Self {
         let mut story = Self::deciding();
         story.train(100, 4, |_| 1.96);
@@ -27,7 +27,7 @@ impl Story {
     }
 }
 
-/// Whether the words stand on screen in the warning's style.
+/// Whether the words are on screen in the warning's style.
 fn warns(screen: &mut Screen, run: &RunState, (width, height): (u16, u16), words: &str) -> bool {
     let style = screen.theme.warning;
     let buffer = screen.buffer(run, width, height);
@@ -133,7 +133,7 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let mut screen = Screen::new();
     let mut text = |story: &Story| screen.text(&story.state, 120, 24);
     assert!(text(&story).contains("step 200/200") && text(&story).contains("tok/s"));
-    // A resume with another number of steps; an end that was moved stays.
+    // A resume with another number of steps does not change an end that was moved.
     let resumed = |story: &mut Story, round_steps| {
         let mut info = story.state.info.clone().unwrap();
         info.round_steps = round_steps;
@@ -177,7 +177,7 @@ fn the_losses_of_the_phase_are_numbers_with_the_best_and_its_step() {
     let mut screen = Screen::new();
     let text = screen.text(&story.state, 80, 24);
     let line = text.lines().nth(1).unwrap_or_default().to_string();
-    // The best is named by its step in the round.
+    // The best evaluation is named by its step in the round.
     for words in [
         "train 2.",
         "val 2.5000 (best 2.0343 @200)",
@@ -185,7 +185,7 @@ fn the_losses_of_the_phase_are_numbers_with_the_best_and_its_step() {
     ] {
         assert!(line.contains(words), "{words}: {line}");
     }
-    // A phase that has trained no step yet shows nothing of the one before it.
+    // A phase without steps does not show values of the previous phase.
     story.phase(Phase::Round(2), 6, 200, Start::Restart);
     let text = screen.text(&story.state, 80, 24);
     let line = text.lines().nth(1).unwrap_or_default().to_string();

@@ -1,4 +1,4 @@
-//! Forecasts on screen: the same numbers everywhere, and the cones of the charts.
+//! Tests forecasts on screen: the numbers agree everywhere, and the charts have cones.
 
 use super::realistic::journal::{self, Moment};
 use super::*;
@@ -6,7 +6,7 @@ use crate::config::Schedule;
 use crate::run::event::{Forecast, Interval, PhaseEvent, Prospect, Verdict};
 use crate::run::schedule::LearningRate;
 
-/// What each choice comes to, against a reference of 2.0000.
+/// Returns a forecast for each choice, against a reference of 2.0000.
 pub fn of_choices() -> Vec<Forecast> {
     let choices = [
         (Prospect::AsPlanned, 400, 1.99, Verdict::TooClose),
@@ -40,7 +40,7 @@ pub fn of_choices() -> Vec<Forecast> {
     choices.map(forecast).into()
 }
 
-/// The realistic run with the schedules that present journals have.
+/// Returns the realistic run with the schedules that journals of the present version have.
 pub fn run_at(moment: Moment) -> RunState {
     let schedule = LearningRate {
         kind: Schedule::Cosine,
@@ -66,7 +66,7 @@ pub fn run_at(moment: Moment) -> RunState {
     run
 }
 
-/// The columns and rows of a screen in which a character stands.
+/// Returns the columns and rows of a screen at which a character stands.
 fn places(buffer: &Buffer, c: &str) -> Vec<(u16, u16)> {
     let area = buffer.area;
     let all = (0..area.height).flat_map(|y| (0..area.width).map(move |x| (x, y)));
@@ -92,7 +92,7 @@ fn the_charts_have_a_cone_from_now_to_the_planned_end() {
     let text = screen.text(&run, 200, 60);
     assert_eq!(text.matches("░ forecast 90 %").count(), 2, "{text}");
     let cone = places(&buffer, "░");
-    // The charts are the panels above the heat map; their plots are as wide as the one over the other.
+    // The charts are the panels above the heat map, and their plots have equal widths.
     let line = |words: &str| text.lines().position(|l| l.contains(words)).unwrap() as u16;
     let (loss, gap, ranks) = (
         line("loss · round 2"),
@@ -103,7 +103,7 @@ fn the_charts_have_a_cone_from_now_to_the_planned_end() {
         let here: Vec<_> = cone.iter().filter(|p| p.1 > top && p.1 < bottom).collect();
         let columns = here.iter().map(|p| p.0);
         let (first, last) = (columns.clone().min().unwrap(), columns.max().unwrap());
-        // 62 % of the steps are behind.
+        // 62 % of the steps have been trained.
         let axis = buffer.area.width;
         assert!(
             first > 60 && last > first + 20 && last < axis - 70,
@@ -118,7 +118,7 @@ fn the_charts_have_a_cone_from_now_to_the_planned_end() {
 fn there_is_no_cone_without_a_forecast_or_where_nothing_lies_ahead() {
     let has = |run: &RunState, screen: &mut Screen| {
         let text = screen.text(run, 200, 60);
-        // The first line has a bar of progress.
+        // The first line is skipped: its progress bar contains the same character.
         let mut lines = text.lines().skip(1);
         lines.any(|line| line.contains("forecast 90 %") || line.contains('░'))
     };
@@ -129,7 +129,7 @@ fn there_is_no_cone_without_a_forecast_or_where_nothing_lies_ahead() {
         "the end is reached"
     );
     assert!(!has(&run_at(Moment::Done), &mut Screen::new()), "done");
-    // Without schedules, nothing is known of the rates to come.
+    // Without schedules, the coming learning rates are unknown.
     let untold = super::realistic::run_at(Moment::Healthy);
     assert!(untold.outlook().unwrap().forecast.final_loss.is_none());
     assert!(!has(&untold, &mut Screen::new()));

@@ -1,4 +1,4 @@
-//! Every state of the screen that the tests know, drawn in one look: what contrast and characters are measured on.
+//! Draws every screen that the tests know, for the tests of contrast and of characters.
 
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
@@ -8,7 +8,7 @@ use crate::dashboard::starting::{self, Starting};
 use crate::dashboard::{keymap, layers};
 use crate::run::event::Warning;
 
-/// What the screens show.
+/// The runs that the screens show.
 pub struct Gallery {
     moments: Vec<(&'static str, RunState, i64)>,
     stories: Vec<(&'static str, RunState)>,
@@ -96,7 +96,7 @@ impl Gallery {
             for (width, height) in [(80, 24), (200, 60)] {
                 let mut screen = screen();
                 for key in &keys {
-                    // A layer learns the rows it has from a frame.
+                    // A layer gets its number of rows from a drawn frame.
                     screen.buffer(deciding, width, height);
                     screen.press(deciding, keymap::event(key).code);
                 }
@@ -115,7 +115,7 @@ impl Gallery {
     }
 }
 
-/// What a screen may know besides the run.
+/// Returns facts with which a run is drawn, with names.
 fn facts(other: &RunState) -> Vec<(&'static str, Facts)> {
     let starting = |stopping, step: Option<(&str, &str)>| Starting {
         facts: std::sync::Arc::new(starting::Facts {
@@ -178,7 +178,7 @@ fn a_screen_without_utf8_is_ascii_everywhere() {
     });
 }
 
-/// The console of Linux has no Braille in its fonts.
+/// The fonts of Linux's console have no Braille.
 #[test]
 fn a_screen_of_blocks_has_no_braille() {
     let gallery = Gallery::new();

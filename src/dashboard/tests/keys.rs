@@ -1,4 +1,4 @@
-//! What the keys that work everywhere do.
+//! Tests the keys that work in every view.
 
 use super::*;
 use crate::run::event::{CommandGiven, RunEvent};

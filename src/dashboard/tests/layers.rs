@@ -1,4 +1,4 @@
-//! Every layer over the Overview of a realistic run that waits for a decision, at every size.
+//! Tests every layer over the Overview of a realistic run that waits for a decision, at every size.
 
 use super::realistic::journal::Moment;
 use super::realistic::{SIZES, run_at};
@@ -6,7 +6,7 @@ use super::*;
 use crate::dashboard::{keymap, layers};
 use crate::run::since::Left;
 
-/// States of a layer besides the one that its key opens: the layer, a name, and the keys pressed after that one.
+/// States of layers other than the first one: the layer, a name, and the keys to press after the key that opens the layer.
 pub const STATES: &[(&str, &str, &[&str])] = &[
     ("decision", "grow_3", &["+"]),
     ("decision", "confirming", &["Enter"]),
@@ -25,11 +25,11 @@ pub const STATES: &[(&str, &str, &[&str])] = &[
     ("info", "scrolled", &["PgDn"]),
 ];
 
-/// Compares what a layer looks like after these keys with its snapshots.
+/// Compares a layer after these keys with its snapshots.
 fn compare(name: &str, run: &RunState, keys: &[&str]) {
     for (width, height) in SIZES {
         let mut screen = Screen::new();
-        // A frame before each key: a layer learns the rows it has from it.
+        // A frame is drawn before each key, because a layer gets its number of rows from it.
         for key in keys {
             screen.text(run, width, height);
             screen.press(run, keymap::event(key).code);

@@ -1,4 +1,4 @@
-//! Characters of the loss chart: one for each thing, and the legend shows the ones that are drawn.
+//! Tests the characters of the loss chart: each has a single meaning, and the legend shows those that are drawn.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use ratatui::style::{Color, Style};
 
 use super::*;
 
-/// A theme in which every role of a chart has a colour to find it by.
+/// Returns a theme in which every role of a chart has its own colour.
 fn tagged() -> Theme {
     let tag = |n| Style::new().fg(Color::Indexed(n));
     Theme {
@@ -19,7 +19,7 @@ fn tagged() -> Theme {
     }
 }
 
-/// Columns of the frame and of the y labels, which are left of everything that is drawn.
+/// Columns of the frame and of the y labels, left of the plot.
 const LEFT: u16 = 7;
 
 /// The loss chart of a screen.
@@ -53,7 +53,7 @@ impl Chart {
         }
     }
 
-    /// The characters in a role's style in some rows.
+    /// Returns the characters in a role's style in some rows.
     fn chars(&self, style: Style, rows: std::ops::Range<u16>) -> BTreeSet<char> {
         let cells = rows.flat_map(|y| (LEFT..self.right).map(move |x| (x, y)));
         let cells = cells.map(|place| &self.buffer[place]);
@@ -75,7 +75,7 @@ impl Chart {
     }
 }
 
-/// A run after a rollback and a checkpoint.
+/// Returns a run after a rollback and a checkpoint.
 fn gone_back() -> RunState {
     let mut story = Story::gone_back();
     story.checkpoint();
@@ -91,7 +91,7 @@ fn an_ascii_chart_has_a_character_for_each_thing_and_the_legend_shows_it() {
     let (theme, ascii) = (tagged(), Glyphs::Ascii);
     let deciding = Story::deciding().state;
     let chart = Chart::of(&deciding, ascii);
-    // The reference's evaluations are the dots of an earlier phase.
+    // The reference's evaluations are drawn as dots of an earlier phase.
     assert_eq!(chart.plot(theme.train), set(['*']));
     assert_eq!(chart.plot(theme.val), set(['o', '~']));
     assert!(chart.plot(theme.reference).contains(&'-'));
@@ -105,7 +105,7 @@ fn an_ascii_chart_has_a_character_for_each_thing_and_the_legend_shows_it() {
     ] {
         chart.explains(item);
     }
-    // A rollback: what it left behind, where that ended, and a checkpoint after it.
+    // After a rollback: the abandoned branch, its end, and a later checkpoint.
     let chart = Chart::of(&gone_back(), ascii);
     assert_eq!(chart.plot(theme.train), set(['*']));
     assert_eq!(chart.plot(theme.dim), set(['.', ':']));
@@ -114,7 +114,7 @@ fn an_ascii_chart_has_a_character_for_each_thing_and_the_legend_shows_it() {
     for item in [" *. train ", " o~ val ", " :: abandoned ", " c checkpoint "] {
         chart.explains(item);
     }
-    // None of them is a shade of the ranks.
+    // The marks differ from the shades of the ranks.
     let marks = "*.o~-R:<c^vx|".chars();
     let levels = set(ascii.levels().iter().copied());
     assert!(levels.is_disjoint(&set(marks)), "{levels:?}");
@@ -136,7 +136,7 @@ fn the_legend_of_dots_shows_the_dots_of_the_set() {
     }
 }
 
-/// `±` takes two columns in ASCII: what stands behind it stays in its column.
+/// `±` takes two columns in ASCII, without moving the following columns.
 #[test]
 fn ascii_tables_stay_in_their_columns() {
     let run = super::realistic::run_at(super::realistic::journal::Moment::Deciding);

@@ -1,4 +1,4 @@
-//! What is reported on screen, where, and for how long it can be read.
+//! Tests the notices on screen: their texts, their places, and how long they stay.
 
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
@@ -80,10 +80,10 @@ fn a_long_notice_is_wrapped_and_all_of_it_can_be_read() {
     screen.press(&run, KeyCode::Char('i'));
     let text = screen.text(&run, 80, 24);
     assert!(text.contains("last message: not sent"), "{text}");
-    // Wrapped lines are not separated from their ends.
+    // The end of a wrapped line is on the screen.
     let joined = text.replace('│', " ");
     assert!(joined.split_whitespace().any(|w| w == "end"), "{text}");
-    // A note that is cut ends with a mark.
+    // A note that is cut ends with an ellipsis.
     let mut story = Story::deciding();
     story.tell(Body::Warning(Warning {
         message: "long ".repeat(40),
@@ -168,7 +168,7 @@ fn leaving_says_what_becomes_of_the_training() {
     let mut story = Story::deciding();
     let words = |story: &Story, controller: Option<&str>| {
         let mut screen = Screen::new();
-        // As long as the names that runs get.
+        // A name as long as the default names of runs.
         screen.facts.argument = "tiny-20261128-140533".into();
         screen.facts.controller = controller.map(String::from);
         screen.press(&story.state, KeyCode::Char('q'));
@@ -184,7 +184,7 @@ fn leaving_says_what_becomes_of_the_training() {
             && text.contains("heirloom attach tiny-20261128-140533"),
         "{text}"
     );
-    // One without control is not offered what would be refused.
+    // A client without control is not offered commands that would be refused.
     let text = words(&story, Some("ada@pts/3"));
     assert!(!text.contains("stop after a checkpoint"), "{text}");
     let pause = |message: Option<&str>| {

@@ -1,4 +1,4 @@
-//! Plain lines: what each says, what they offer, and what is typed below them.
+//! Tests plain lines: their texts, the choices that they offer, and the commands that are typed below them.
 
 use super::super::plain::{Answers, Console, Lines, Move, Role};
 use super::*;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 const RUN: Answers<'_> = Answers::Commands("mine");
 
-/// Of a run without any file.
+/// Returns the printer of lines of a run without files.
 fn lines() -> Lines {
     Lines::of_zone(&RunDir::at(Path::new("mine")), TimeZone::UTC)
 }
@@ -17,7 +17,7 @@ fn console() -> Console {
     Console::new(&RunDir::at(Path::new("runs/mine")), Role::Owner)
 }
 
-/// What the next event prints.
+/// Returns the lines that the next event prints.
 fn printed(story: &mut Story, body: Body, answers: Answers<'_>) -> Vec<String> {
     let event = story.tell(body);
     let text = lines().of_event(&story.state, &event, answers).text;
@@ -45,7 +45,7 @@ fn log(message: &str) -> Body {
     })
 }
 
-/// In the first round, decision 1 open and its numbered choices printed.
+/// Returns a run in its first round, with decision 1 open, whose numbered choices have been printed.
 fn offered() -> (Story, Decision) {
     let mut story = Story::deciding();
     let event = story.decision(1);
@@ -65,7 +65,7 @@ fn only_what_is_still_open_is_offered() {
     assert!(later(&story.state, Answers::Typed).offered.is_some());
     let none = later(&story.state, Answers::No);
     assert!(none.text.is_none() && none.offered.is_none());
-    // It has been replaced by another one, or decided.
+    // The decision has been replaced by another one, or decided.
     let mut run = story.state.clone();
     run.core.decision.as_mut().unwrap().id += 1;
     assert_eq!(later(&run, RUN).text, None);
@@ -161,14 +161,14 @@ fn a_decision_names_the_commands_that_answer_it_with_their_cost() {
     ];
     let wanted = wanted.map(|line| format!("{head}{line}")).join("\n");
     assert_eq!(text, wanted);
-    // In what is over there is nothing to answer.
+    // An event of the past offers no answers.
     let past = lines().of_event(&story.state, &event, Answers::No);
     assert_eq!(past.text.unwrap().lines().count(), 1);
-    // What the policy decides itself is not asked.
+    // A decision that the policy takes is not offered.
     story.state.info.as_mut().unwrap().policy = "auto".into();
     let alone = lines().of_event(&story.state, &event, RUN);
     assert_eq!(alone.text.unwrap().lines().count(), 1);
-    // Unless it could not.
+    // It is offered if the policy could not decide.
     let all = printed(&mut story, paused(Some("no decision was taken")), RUN);
     assert_eq!(all.len(), 5, "{all:?}");
     assert!(all[1].ends_with("heirloom ctl mine grow 2 restart"));
@@ -188,7 +188,7 @@ fn a_pause_names_what_ends_it_and_no_keys() {
     );
     assert!(all[1].ends_with("answer: continue training: heirloom ctl mine resume"));
     assert_eq!(all.len(), 2);
-    // A checkpoint to go back to must be on disk.
+    // A rollback is offered only if its checkpoint is on disk.
     let tmp = tempfile::tempdir().unwrap();
     let kept = tmp.path().join("checkpoints/b0-s00001200-round-1");
     std::fs::create_dir_all(kept).unwrap();
@@ -211,11 +211,11 @@ fn a_pause_names_what_ends_it_and_no_keys() {
         assert!(line.ends_with(end), "{line}");
     }
     story.state.core.not_finite = None;
-    // Under `pause` a decision that is due has to be answered.
+    // Under the policy `pause`, a decision that is due must be answered.
     story.state.info.as_mut().unwrap().policy = "pause".into();
     let all = printed(&mut story, paused(Some("waiting for a decision")), RUN);
     assert_eq!(all.len(), 1, "{all:?}");
-    // A reason that has its commands in it.
+    // A reason that contains its commands needs no further lines.
     let full = "the disk is full; heirloom ctl mine checkpoint makes one now";
     assert_eq!(printed(&mut story, paused(Some(full)), RUN).len(), 1);
 }
@@ -239,7 +239,7 @@ fn numbers_choose_once_they_are_confirmed() {
         read("n"),
         Move::Say("cancelled: grow by 2 (restart)".into())
     );
-    // No is forgotten with the question.
+    // After "no", the question is gone, so that "y" is not an answer any more.
     assert!(matches!(read("y"), Move::Say(said) if said.contains("unknown command")));
     assert_eq!(read("1"), Move::Say(asked.into()));
     let said = "cancelled: grow by 2 (restart) (y confirms it)";
@@ -290,7 +290,7 @@ fn words_are_commands_and_drastic_ones_are_asked_about() {
     };
     assert_eq!(read("note a warmer start"), Move::Send(note));
     assert_eq!(read("take-control"), Move::TakeControl);
-    // Typed words mean the decision that is open while they are typed.
+    // A typed command applies to the decision that is open when it is typed.
     let stop = Command::Stop { decision: Some(1) };
     for (words, asked, command) in [
         (
@@ -307,7 +307,7 @@ fn words_are_commands_and_drastic_ones_are_asked_about() {
         assert_eq!(read(words), Move::Say(asked.into()));
         assert_eq!(read("yes"), Move::Send(command));
     }
-    // What is sure to be refused is not asked about.
+    // A command that is certain to be refused is refused without a confirmation.
     let said = "refused: can grow by at most 2 more layers (grow.max_layers = ";
     assert!(matches!(read("grow 9"), Move::Say(text) if text.starts_with(said)));
     assert!(matches!(read("puase"), Move::Say(said) if said.contains("did you mean pause?")));

@@ -1,4 +1,4 @@
-//! A run of several ranks: what each does, on every screen, in `show` and in plain lines.
+//! Tests the times of a run of several ranks on every screen, in `show` and in plain lines.
 
 use super::realistic::{SIZES, journal, journal::Moment};
 use super::*;
@@ -7,7 +7,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{RankLayout, RankSeconds, RankTimes, RunEvent};
 use crate::run::show;
 
-/// The realistic run over two machines of four GPUs, of which rank 5 is slow from the middle of the second round on.
+/// Returns the realistic run on two machines with four GPUs each, with rank 5 slow from the middle of the second round on.
 fn run_of(world: usize) -> (RunState, Vec<Event>) {
     let mut run = RunState::default();
     let mut all = Vec::new();
@@ -35,7 +35,7 @@ fn run_of(world: usize) -> (RunState, Vec<Event>) {
     (run, all)
 }
 
-/// In ten steps; the others wait for rank 5 where it is slow.
+/// Returns the times of ten steps. If rank 5 is slow, the others wait for it.
 fn times(world: usize, slow: bool, step: u64) -> RankTimes {
     let rank = |rank: usize| {
         let noise = ((step * 7919 + rank as u64 * 104_729) % 101) as f64 / 101.0;

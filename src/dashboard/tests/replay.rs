@@ -1,10 +1,10 @@
-//! What a replay looks like, and what its keys do.
+//! Tests the screen and the keys of a replay.
 
 use super::*;
 use crate::dashboard::replay::{Playing, ReplayCommand};
 use crate::run::index::Landmark;
 
-/// The first round's end, in a run that took three minutes.
+/// Returns the position at the end of the first round, in a run of three minutes.
 pub fn playing() -> Playing {
     Playing {
         speed: 12.0,
@@ -161,7 +161,7 @@ fn keys_steer_the_replay_and_command_nothing() {
     for (key, steer) in steers {
         assert_eq!(screen.press(&run, key), [Effect::ReplayCommand(steer)]);
     }
-    // Digits are views; after g they are tenths.
+    // Digits open views; after `g` they go to tenths of the run.
     for (digit, tenths) in [('0', 0), ('9', 9)] {
         assert_eq!(screen.press(&run, KeyCode::Char('g')), []);
         let tenth = Effect::ReplayCommand(ReplayCommand::ToTenth(tenths));
@@ -180,7 +180,7 @@ fn keys_steer_the_replay_and_command_nothing() {
     screen.press(&run, KeyCode::Char('f'));
     assert!(screen.frozen);
     assert_eq!(screen.press(&run, KeyCode::Char('q')), [Effect::Close]);
-    // Where nothing is played again, these keys mean nothing.
+    // Without a replay, these keys do nothing.
     let mut live = Screen::new();
     assert_eq!(live.press(&run, KeyCode::Char(' ')), []);
     assert_eq!(live.press(&run, KeyCode::Char('5')), []);

@@ -1,4 +1,4 @@
-//! A view and a layer that exist in tests alone, each added by one row of its table.
+//! A view and a layer that exist only in tests, each added by a row in its table.
 
 use std::cell::Cell;
 
@@ -42,16 +42,16 @@ fn spare(frame: &mut Frame<'_>, _: &Scene<'_>, area: Rect) {
 }
 
 thread_local! {
-    /// Whether the rows of this file stand in the tables of this thread's test.
+    /// Whether the tables of this thread's test contain the rows of this file.
     static ADDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The rows that are added to the table of views.
+/// Returns the rows that are added to the table of views.
 pub fn views() -> impl Iterator<Item = &'static views::Row> {
     ADDED.get().then_some(&VIEW).into_iter()
 }
 
-/// The same for the table of layers.
+/// Returns the rows that are added to the table of layers.
 pub fn layers() -> impl Iterator<Item = &'static layers::Row> {
     ADDED.get().then_some(&LAYER).into_iter()
 }
@@ -119,7 +119,7 @@ fn every_key_has_a_command_and_hides_another_only_where_a_reason_stands() {
     for binding in &all {
         assert!(!binding.help.is_empty(), "{binding:?}");
     }
-    // Scopes that are asked one after the other, the outer ones of each.
+    // Returns the outer scopes that are searched after a scope.
     let outer = |scope: Scope| -> Vec<Scope> {
         let around = |view: &'static str| {
             let mut all = vec![Scope::Replay];

@@ -1,4 +1,4 @@
-//! What the Overview looks like: of every kind of run, without colour, with foreign names, at every size.
+//! Tests the Overview: of every kind of run, without colour, with foreign names, at every size.
 
 use super::*;
 use crate::run::event::{RunEvent, Warning};
@@ -65,7 +65,7 @@ fn loading_tells_how_far_it_is() {
     assert!(text.contains("LOADING 42%"), "{text}");
 }
 
-/// `cargo test --lib a_frame_over -- --ignored --nocapture`
+/// Run with `cargo test --lib a_frame_over -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn a_frame_over_a_million_points_is_drawn_and_timed() {

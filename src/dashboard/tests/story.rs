@@ -1,4 +1,4 @@
-//! The run of the tests, event by event.
+//! Builds the runs of the tests, event by event.
 
 use super::*;
 use crate::run::event::{
@@ -147,7 +147,7 @@ impl Story {
         }));
     }
 
-    /// Logs a training loss that is NaN, ten steps on.
+    /// Logs a training loss that is NaN, ten steps later.
     pub fn not_a_number(&mut self) {
         self.step += 10;
         self.tell(Body::Train(TrainMetrics {
@@ -263,7 +263,7 @@ impl Story {
         }))
     }
 
-    /// In the first round, with a decision open.
+    /// Makes a run in its first round, with an open decision.
     pub fn deciding() -> Self {
         let mut story = Self::new();
         story.phase(Phase::Reference, 8, 1000, Start::Random);
@@ -279,7 +279,7 @@ impl Story {
         story
     }
 
-    /// In a phase of a million steps, with one event a step.
+    /// Makes a run in a phase of a million steps, with one event per step.
     pub fn long(events: u64) -> Self {
         let mut story = Self::new();
         story.phase(Phase::Reference, 8, 1_000_000, Start::Random);
@@ -301,7 +301,7 @@ impl Story {
         story
     }
 
-    /// In a round that went back to a checkpoint after its loss had jumped.
+    /// Makes a run in a round that went back to a checkpoint after its loss had jumped.
     pub fn gone_back() -> Self {
         let mut story = Self::new();
         story.phase(Phase::Reference, 8, 1000, Start::Random);
@@ -320,7 +320,7 @@ impl Story {
         story
     }
 
-    /// After the end.
+    /// Makes a run that is done.
     pub fn done() -> Self {
         let mut story = Self::deciding();
         story.end(4, Some(0.0412));

@@ -1,11 +1,11 @@
-//! What the operator sees and can do when something is wrong.
+//! Tests what an operator sees and can do when something is wrong.
 
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
 use super::*;
 use crate::run::event::{CommandGiven, Rollback};
 
-/// A round whose loss has gone up without end, after a good checkpoint.
+/// Returns a run in a round whose loss has diverged after a good checkpoint.
 fn diverged() -> Story {
     let mut story = Story::deciding();
     story.checkpoint();
@@ -46,7 +46,7 @@ fn a_banner_names_what_happened_where_and_what_helps() {
                 "{text}"
             );
         }
-        // What does not fit is in the figures.
+        // Text that does not fit is in the info layer.
         screen.press(&run, KeyCode::Char('i'));
         let info = screen.text(&run, 80, 24);
         assert!(
@@ -68,7 +68,7 @@ fn a_banner_stays_until_it_is_dismissed_or_the_trouble_is_over() {
         !text.contains("Esc dismiss") && text.contains("PAUSED"),
         "{text}"
     );
-    // The next trouble of the same kind has a banner again.
+    // The next trouble of the same kind shows a banner again.
     let mut story = diverged();
     let mut screen = Screen::new();
     assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
@@ -80,7 +80,7 @@ fn a_banner_stays_until_it_is_dismissed_or_the_trouble_is_over() {
     assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
     story.train(10, 4, |_| 2.5);
     assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
-    // The same best loss, and far from it a second time.
+    // The best loss is the same, and the loss has diverged from it a second time.
     story.train(50, 4, |_| 1.9e11);
     assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
 }
@@ -94,7 +94,7 @@ fn nothing_is_dismissed_where_no_banner_is_shown() {
     screen.press(&run, KeyCode::Esc);
     screen.now = Some(run.t + 34 * 60_000);
     assert!(screen.text(&run, 80, 24).contains("Esc dismiss"));
-    // Where Esc leads back to the overview, it does not stand for the banner's dismissal.
+    // In other views Esc returns to the overview, so the banner does not offer it for its dismissal.
     screen.press(&run, KeyCode::Char('4'));
     let log = screen.text(&run, 80, 24);
     assert!(
@@ -118,7 +118,7 @@ fn the_decision_of_a_diverged_run_goes_back_and_never_on() {
         text.contains("> roll back ") && text.contains(&format!("to {checkpoint} (val")),
         "{text}"
     );
-    // Without a checkpoint from before, nothing is suggested.
+    // Without an earlier checkpoint, no rollback is suggested.
     screen.desk = Desk::default();
     screen.facts.nearby.kept = Some(Vec::new());
     screen.press(&story.state, D);
@@ -155,7 +155,7 @@ fn a_checkpoint_is_looked_at_before_its_confirmation() {
     let [Effect::Verify(name)] = &effects[..] else {
         panic!("{effects:?}");
     };
-    // Not before it is known to be whole.
+    // The rollback is not confirmed before its checkpoint has been verified.
     screen.press(&run, KeyCode::Enter);
     assert!(!screen.desk.layers.confirming());
     let verified = &mut screen.facts.nearby.verified;
@@ -239,7 +239,7 @@ fn a_confirmation_repeats_everything() {
     }
 }
 
-/// What does not fit is below, and the question is on top of it, wherever the prompt was scrolled to.
+/// The question stays at the top wherever the prompt was scrolled to; lines that do not fit can be scrolled to.
 #[test]
 fn a_confirmation_can_be_read_to_its_end() {
     let run = run_at(Moment::Deciding);

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The theme with these variables set and no others.
+/// Returns the theme with only these environment variables set.
 fn theme(name: ThemeName, mode: ColorMode, set: &[(&str, &str)]) -> Theme {
     Theme::for_environment(name, mode, |name| {
         let found = set.iter().find(|(n, _)| *n == name);
@@ -8,7 +8,7 @@ fn theme(name: ThemeName, mode: ColorMode, set: &[(&str, &str)]) -> Theme {
     })
 }
 
-/// What makes two themes different.
+/// Returns a text that differs for different themes.
 fn looks(theme: &Theme) -> String {
     format!("{theme:?}")
 }
@@ -38,7 +38,7 @@ fn the_background_is_that_of_colorfgbg_and_dark_without_it() {
             &[XTERM, ("COLORFGBG", value)],
         );
         assert_eq!(chosen.light, light == Some(true), "{value:?}");
-        // A theme that was asked for is not overruled.
+        // The environment does not override a theme that was asked for.
         for (name, light) in [(ThemeName::Dark, false), (ThemeName::Light, true)] {
             let chosen = theme(name, ColorMode::Auto, &[XTERM, ("COLORFGBG", value)]);
             assert_eq!(chosen.light, light, "{value:?}");
@@ -59,7 +59,7 @@ fn colours_are_as_many_as_the_terminal_has() {
     assert_eq!(with(&[("TERM", "dumb")]), of(Depth::Mono));
 }
 
-/// No two of 16, 256 and true colour are the same, in any theme that has more than the terminal's own.
+/// A theme differs with 16, 256 and true colour, unless it uses only the terminal's own colours.
 #[test]
 fn every_number_of_colours_makes_a_difference() {
     for name in [ThemeName::Dark, ThemeName::Light, ThemeName::Contrast] {
@@ -109,7 +109,7 @@ fn sixteen_colours_on_an_unknown_background_are_the_terminals_own() {
     assert_eq!(with(&[("COLORFGBG", "0;15")]), of(ThemeName::Light));
 }
 
-/// Roles that stand side by side differ by a modifier or a background, not by hue alone.
+/// Roles that are shown side by side differ by a modifier or a background, not by hue alone.
 #[test]
 fn nothing_is_shown_by_hue_alone() {
     let depths = [Depth::Mono, Depth::Basic, Depth::Indexed, Depth::True];

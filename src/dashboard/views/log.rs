@@ -1,4 +1,4 @@
-//! The log: every event that made a note, with its time and step; search, wrap, warnings pinned above.
+//! The log: all notes with their times and steps, a search, wrapping, and warnings pinned at the top.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -29,7 +29,7 @@ pub const ROW: Row = Row {
     act,
 };
 
-/// Warnings that are pinned above the events.
+/// Most warnings that are pinned above the events.
 const PINNED: usize = 3;
 
 fn act(context: &mut Context<'_>, act: Act) {
@@ -61,7 +61,7 @@ fn act(context: &mut Context<'_>, act: Act) {
     }
 }
 
-/// Copies the note that was found, else the one at the bottom.
+/// Copies the note that the search has found, else the one at the bottom.
 fn copy(context: &mut Context<'_>) {
     let (log, run) = (&context.ui.log, context.run);
     let shown = numbered(run).filter(|(_, n)| log.shows(n));
@@ -76,7 +76,7 @@ fn copy(context: &mut Context<'_>) {
     }
 }
 
-/// Pinned warnings above, the notes below with the newest last.
+/// Draws pinned warnings, and below them the notes, newest last.
 fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let log = &scene.ui.log;
     let block = scene
@@ -134,7 +134,7 @@ fn title(scene: &Scene<'_>) -> String {
     title + " "
 }
 
-/// `120-160 of 800, 12 found`.
+/// Returns `120-160 of 800, 12 found`.
 fn place(scene: &Scene<'_>) -> String {
     let log = &scene.ui.log;
     let numbers = log.numbers(scene.run);
@@ -155,7 +155,7 @@ fn place(scene: &Scene<'_>) -> String {
     format!(" {at} of {}{found}{gone} ", numbers.len())
 }
 
-/// The lines that end with the note at the bottom, as many as fit.
+/// Returns the lines that fit and end with the note at the bottom.
 fn notes(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let log = &scene.ui.log;
     let mut lines: Vec<Line<'static>> = Vec::new();
@@ -184,7 +184,7 @@ fn notes(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// A note on as many rows as it needs; later rows begin under the text.
+/// Wraps a note into rows; later rows begin below the text.
 fn wrapped(
     scene: &Scene<'_>,
     note: &Note,
@@ -221,7 +221,7 @@ fn wrapped(
     parts.into_iter().enumerate().map(line).collect()
 }
 
-/// Text in rows of at most `width` columns, broken at blanks where there are any.
+/// Wraps text into rows of at most `width` columns, at blanks if possible.
 fn fill(body: &str, width: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
     let mut used = 0;
@@ -253,7 +253,7 @@ fn fill(body: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// The text with what is searched for standing out.
+/// Returns the text with the search text highlighted.
 fn highlighted(part: &str, search: &str, style: Style, hit: Style) -> Vec<Span<'static>> {
     let lower = part.to_lowercase();
     let same_length = lower.len() == part.len();

@@ -1,4 +1,4 @@
-//! The views: what fills the screen between header and footer. One file, or folder, a view, and a row of it in the table.
+//! The views, which fill the screen between header and footer. Each has a file or folder, and a row in the table below.
 
 mod eval;
 mod log;
@@ -7,10 +7,10 @@ mod view;
 
 pub use view::Row;
 
-/// Every view, in the order of its tab. Digits of views that do not exist yet are left free.
+/// Every view, in the order of the tabs. Digits of future views are left free.
 const VIEWS: &[Row] = &[overview::ROW, log::ROW, eval::ROW];
 
-/// The rows of [`VIEWS`]; under test, those that a test has added, too.
+/// Returns the rows of [`VIEWS`] and, in tests, the rows that a test has added.
 pub fn all() -> impl Iterator<Item = &'static Row> {
     #[cfg(test)]
     return VIEWS.iter().chain(super::tests::rows::views());
@@ -23,7 +23,7 @@ pub fn has_chart(id: &str) -> bool {
     all().any(|v| v.id == id && v.chart)
 }
 
-/// The row of a view.
+/// Returns the row of a view.
 pub fn row(id: &str) -> Option<&'static Row> {
     all().find(|v| v.id == id)
 }

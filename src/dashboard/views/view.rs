@@ -1,4 +1,4 @@
-//! What a view is.
+//! The row that describes a view in the table of views.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,16 +11,16 @@ use crate::dashboard::ui::Context;
 /// A view, as the tables show it.
 pub struct Row {
     pub id: &'static str,
-    /// As its tab says.
+    /// The title of its tab.
     pub title: &'static str,
     pub keys: &'static [&'static str],
     pub command: &'static str,
     pub help: &'static str,
-    /// Whether the loss chart is in it, with its keys.
+    /// Whether it contains the loss chart, with the chart's keys.
     pub chart: bool,
     pub differs: Differs,
     pub draw: fn(&mut Frame<'_>, &Scene<'_>, Rect),
-    /// Draws it where there is room for one panel.
+    /// Draws the view on a screen with room for one panel.
     pub draw_small: fn(&mut Frame<'_>, &Scene<'_>, Rect),
     pub act: fn(&mut Context<'_>, Act),
 }

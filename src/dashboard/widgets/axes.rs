@@ -27,7 +27,7 @@ impl Axis {
         }
     }
 
-    /// Returns what stands before the first label.
+    /// Returns the unit, which stands before the first label.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Step => "step ",
@@ -109,7 +109,7 @@ impl Scale {
         let (low, high) = apart(low, high);
         if log && low > 0.0 {
             let (low, high) = match high / low {
-                // Less than a decade: as on a linear axis, but never down to 0.
+                // Less than a decade is rounded as on a linear axis, but never down to 0.
                 ratio if ratio < 10.0 => {
                     let unit = unit(low, high);
                     let floor = (low / unit).floor() * unit;
@@ -133,7 +133,7 @@ impl Scale {
         }
     }
 
-    /// Returns how far up a value lies: 0 at the bottom, 1 at the top.
+    /// Returns a value's relative height: 0 at the bottom, 1 at the top.
     fn share(&self, value: f64) -> f64 {
         let f = |v: f64| match self.log {
             true => v.max(f64::MIN_POSITIVE).ln(),
@@ -144,7 +144,7 @@ impl Scale {
 
     /// Whether a value is on screen.
     pub fn contains(&self, value: f64) -> bool {
-        // Labels are rounded: the bounds themselves are inside.
+        // The bounds themselves are inside, even after rounding errors.
         let slack = 1e-9 * (self.high - self.low).abs();
         value >= self.low - slack && value <= self.high + slack
     }
@@ -165,7 +165,7 @@ impl Scale {
         let most = match rows {
             0..=1 => 1,
             2..=5 => 2,
-            // One label for three rows or so.
+            // About one label per three rows.
             _ => (rows / 3).max(2),
         };
         let mut values = match self.log && self.high / self.low >= 10.0 {
@@ -187,7 +187,7 @@ impl Scale {
     }
 }
 
-/// Returns the bounds, those of one value set apart by a hundredth of it: finer digits are not seen at a glance.
+/// Returns the bounds. Equal bounds are set apart by a hundredth of their size: finer labels could not be read at a glance.
 fn apart(low: f64, high: f64) -> (f64, f64) {
     let size = low.abs().max(high.abs());
     match high - low > size * 1e-12 {
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// The labels of an axis of so many rows.
+    /// Returns the labels of an axis of `rows` rows.
     fn texts(low: f64, high: f64, log: bool, rows: usize) -> Vec<String> {
         let scale = Scale::over(low, high, log);
         scale.ticks(rows).into_iter().map(|t| t.1).collect()
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn labels_have_digits_enough_and_never_lose_an_exponent() {
-        // What labels say is what they stand for, to a thousandth of their distance.
+        // Labels are exact to a thousandth of their distance.
         for (low, high) in [
             (2.947, 2.950),
             (12_345.67, 12_345.70),

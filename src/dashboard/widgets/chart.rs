@@ -10,29 +10,29 @@ use super::trace::{Point, Trace};
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::Theme;
 
-/// A horizontal line.
+/// A horizontal line at a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     pub value: f64,
     pub style: Style,
-    /// Written on the line, at its right end.
+    /// Text at the right end of the line.
     pub label: String,
 }
 
-/// A chart, before it is known how large it is.
+/// A chart, independent of its size on screen.
 #[derive(Debug, Clone)]
 pub struct Chart<'a> {
     pub window: Window,
-    /// From back to front.
+    /// Traces from back to front.
     pub traces: Vec<Trace<'a>>,
     pub levels: Vec<Level>,
-    /// Behind the traces.
+    /// A cone behind the traces.
     pub cone: Option<Cone>,
     pub marks: Vec<Mark>,
-    /// Show everything rather than what matters.
+    /// Show all values, instead of cutting spikes and the first descent.
     pub whole: bool,
     pub log: bool,
-    /// The x at which a vertical line stands.
+    /// The x of a vertical line.
     pub cursor: Option<f64>,
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
@@ -46,13 +46,13 @@ pub struct Fitted {
     pub cuts: usize,
 }
 
-/// The rows below a chart of so many rows that the x axis and the marks take.
+/// Returns the rows of the x axis and the marks below a chart of `rows` rows.
 pub fn feet(rows: u16) -> u16 {
     if rows >= 6 { 2 } else { 1 }
 }
 
 impl Chart<'_> {
-    /// Fits the y axis, for an area so many columns wide; `None` when there is nothing to show.
+    /// Fits the y axis for an area of `width` columns. Returns `None` without values.
     pub fn fit(&self, width: u16) -> Option<Fitted> {
         let across = usize::from(width.max(1)) * self.glyphs.dots().0;
         let fitted = self.traces.iter().filter(|t| t.fits);
@@ -80,7 +80,7 @@ impl Chart<'_> {
         })
     }
 
-    /// Returns the columns that the y labels take in an area of so many rows, with a space after them.
+    /// Returns the columns of the y labels in an area of `rows` rows, with a space after them.
     pub fn margin(&self, fitted: &Fitted, rows: u16) -> u16 {
         let rows = usize::from(rows.saturating_sub(feet(rows)));
         let labels = fitted.scale.ticks(rows);

@@ -1,4 +1,4 @@
-//! A band of cells that widens from a known value to the bounds of an expected one.
+//! Draws a band of cells that widens from a known value to the bounds of an expected value.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,12 +7,12 @@ use ratatui::style::Style;
 use super::axes::{Scale, Window};
 use crate::dashboard::theme::put;
 
-/// Where a curve is expected to go.
+/// The expected course of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cone {
-    /// The x and the value of the tip: what is known last.
+    /// The x and the value of the tip, which is the last known value.
     pub from: (f64, f64),
-    /// The x that the bounds are for.
+    /// The x of the bounds.
     pub to: f64,
     pub low: f64,
     pub high: f64,
@@ -31,7 +31,7 @@ impl Cone {
         Some((mix(self.low), mix(self.high)))
     }
 
-    /// Returns a range that has room for the bounds, widened by at most its own height on either side.
+    /// Widens a range so that it contains the bounds, by at most its own height on either side.
     pub fn widen(&self, (low, high): (f64, f64)) -> (f64, f64) {
         let most = high - low;
         (
@@ -40,11 +40,11 @@ impl Cone {
         )
     }
 
-    /// Draws the cells of `plot` that the band touches; along a line that is there already, every second one.
+    /// Draws the cells of `plot` that the band touches; along an existing line, every second cell.
     pub fn draw(&self, buffer: &mut Buffer, plot: Rect, scale: &Scale, window: &Window, c: char) {
         let (across, down) = (usize::from(plot.width), usize::from(plot.height));
         for column in 0..across {
-            // In the middle of the column.
+            // Computed at the middle of the column.
             let (left, right) = (
                 window.start_of(column, across),
                 window.start_of(column + 1, across),
@@ -126,7 +126,7 @@ mod tests {
             }
         }
         assert_eq!(columns, 30);
-        // Off the scale nothing is drawn.
+        // A cone outside the scale is not drawn.
         let mut empty = Buffer::empty(Rect::new(0, 0, 60, 24));
         CONE.draw(
             &mut empty,

@@ -1,4 +1,4 @@
-//! A grid of dots finer than cells, in several layers of which the foremost shows in a cell.
+//! A grid of dots finer than cells, in several layers. Each cell shows the foremost layer that has dots in it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,13 +7,13 @@ use ratatui::style::Style;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::put;
 
-/// Which of its dots a layer shows. In ASCII, where layers have characters of their own, all.
+/// The dots of a layer that are shown. In ASCII, where each layer has its own character, all dots are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Texture {
     Solid,
-    /// Those of every second cell.
+    /// The dots of every second cell.
     Dashed,
-    /// Every second one.
+    /// Every second dot.
     Sparse,
 }
 
@@ -33,17 +33,17 @@ impl Texture {
     }
 }
 
-/// Dots over an area; layer 0 lies behind.
+/// Dots over an area; layer 0 is at the back.
 pub struct Dots {
     glyphs: Glyphs,
-    /// Cells across and down.
+    /// Number of cells across and down.
     cells: (usize, usize),
     textures: Vec<Texture>,
     layers: Vec<Vec<u8>>,
 }
 
 impl Dots {
-    /// An empty grid with a layer for each texture.
+    /// Makes an empty grid with a layer for each texture.
     pub fn new(glyphs: Glyphs, area: Rect, textures: Vec<Texture>) -> Self {
         let cells = (usize::from(area.width), usize::from(area.height));
         Self {
@@ -54,13 +54,13 @@ impl Dots {
         }
     }
 
-    /// Dots across and down.
+    /// Returns the number of dots across and down.
     pub fn size(&self) -> (usize, usize) {
         let (across, down) = self.glyphs.dots();
         (self.cells.0 * across, self.cells.1 * down)
     }
 
-    /// Sets the dots of column `x` from `y0` to `y1`, whichever is above; outside the grid nothing happens.
+    /// Sets the dots of column `x` between `y0` and `y1`. Dots outside the grid are ignored.
     pub fn column(&mut self, layer: usize, x: usize, y0: usize, y1: usize) {
         let (across, down) = self.glyphs.dots();
         let (column, bit) = (x / across, x % across);
@@ -74,7 +74,7 @@ impl Dots {
         }
     }
 
-    /// A straight line.
+    /// Sets the dots of a straight line.
     pub fn line(&mut self, layer: usize, from: (usize, usize), to: (usize, usize)) {
         let (dx, dy) = (to.0 as f64 - from.0 as f64, to.1 as f64 - from.1 as f64);
         let steps = dx.abs().max(dy.abs()).max(1.0) as usize;
@@ -86,7 +86,7 @@ impl Dots {
         }
     }
 
-    /// Sets one dot; outside the grid nothing happens.
+    /// Sets one dot. A dot outside the grid is ignored.
     pub fn set(&mut self, layer: usize, x: usize, y: usize) {
         let (across, down) = self.glyphs.dots();
         let (column, row) = (x / across, y / down);
@@ -96,7 +96,7 @@ impl Dots {
         }
     }
 
-    /// Draws the foremost layer of each cell; `plain` are the layers' characters where there are no dots.
+    /// Draws the foremost layer of each cell. `plain` holds the layers' characters for ASCII.
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, styles: &[Style], plain: &[char]) {
         for row in 0..self.cells.1 {
             for column in 0..self.cells.0 {

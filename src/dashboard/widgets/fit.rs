@@ -1,28 +1,28 @@
-//! The range of values that a chart shows: all of them, or those that matter.
+//! Computes the range of values that a chart shows: all values, or all except spikes and the first descent.
 
 use super::trace::Point;
 
-/// A curve's first share, whose fall from a fresh start would flatten everything after it.
+/// The first 1 / `DESCENT` of a curve may fall so steeply that it would flatten the rest.
 const DESCENT: usize = 10;
-/// Height of the first descent that is shown, in ranges of what follows it.
+/// Height of the first descent that is shown, in multiples of the range of the rest.
 const SHOWN: f64 = 1.6;
-/// A value this many typical deviations away from its neighbours is a spike.
+/// Distance of a spike from its neighbours, in typical deviations.
 const SPIKE: f64 = 8.0;
-/// Neighbours on either side that a value is compared with.
+/// Number of neighbours on either side that a value is compared with.
 const NEIGHBOURS: usize = 4;
-/// Fewest points among which spikes are looked for.
+/// Least number of points to detect spikes.
 const FEWEST: usize = 12;
-/// Columns between two cuts that are counted as one.
+/// Cuts that are at most this number of columns apart count as one.
 const ONE_CUT: usize = 3;
 
-/// The range of everything finite.
+/// Returns the range of all finite values.
 pub fn all(traces: &[Vec<Point>], levels: &[f64]) -> Option<(f64, f64)> {
     let points = traces.iter().flatten().filter(|p| p.low <= p.high);
     let values = points.flat_map(|p| [p.low - 2.0 * p.stderr, p.high + 2.0 * p.stderr]);
     range(values.chain(levels.iter().copied()))
 }
 
-/// The range of everything but spikes and the first descent of each part of a trace.
+/// Returns the range of all values except spikes and the first descent of each part of a trace.
 pub fn robust(traces: &[Vec<Point>], levels: &[f64]) -> Option<(f64, f64)> {
     let mut bounds = Vec::new();
     for points in traces {
@@ -50,14 +50,14 @@ fn of_part(points: &[Point]) -> Option<(f64, f64)> {
     let lows: Vec<f64> = settled.iter().map(|p| -(p.low - 2.0 * p.stderr)).collect();
     let high = range(without_spikes(&highs))?.1;
     let low = -range(without_spikes(&lows))?.1;
-    // As much of the descent as does not take most of the rows.
+    // Includes the part of the descent that does not take most of the rows.
     let descent = points[..points.len() / DESCENT].iter();
     let top = low + SHOWN * (high - low);
     let shown = descent.map(|p| p.high).filter(|&v| v <= top);
     Some((low, shown.fold(high, f64::max)))
 }
 
-/// The values that do not stand far above their neighbours.
+/// Returns the values that are not far above their neighbours.
 fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     let above = |i: usize| {
         let from = i.saturating_sub(NEIGHBOURS);
@@ -66,7 +66,7 @@ fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     };
     let deviations: Vec<f64> = (0..values.len()).map(above).collect();
     let typical = median(deviations.iter().map(|d| d.abs()).collect());
-    // On a smooth curve the typical deviation is next to nothing: a spike is also large next to the curve's range.
+    // On a smooth curve the typical deviation is tiny, so a spike must also be large compared with the curve's range.
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let at = |share: usize| {
@@ -82,7 +82,7 @@ fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
         .map(|(v, _)| *v)
 }
 
-/// The median of a value and its neighbours, which every point of every chart is compared with: nothing is allocated.
+/// Returns the median of a value and its neighbours. Does not allocate, because it is called for every point of every chart.
 fn median_of_few(values: &[f64]) -> f64 {
     let mut few = [0.0; 2 * NEIGHBOURS + 1];
     let few = &mut few[..values.len()];
@@ -96,7 +96,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Returns where a trace leaves the range: the column of each cut, and whether it is above.
+/// Returns the places at which a trace leaves the range: the column of each cut, and whether it is above.
 pub fn cuts(points: &[Point], contains: impl Fn(f64) -> bool, high: f64) -> Vec<(usize, bool)> {
     let mut cuts: Vec<(usize, bool)> = Vec::new();
     let mut last: Option<(usize, bool)> = None;
@@ -118,7 +118,7 @@ pub fn cuts(points: &[Point], contains: impl Fn(f64) -> bool, high: f64) -> Vec<
             value < extreme
         };
         match cuts.last_mut() {
-            // The mark stands where the curve is farthest away.
+            // The mark is placed where the curve is farthest outside.
             Some(cut) if same => {
                 if farther {
                     (cut.0, extreme) = (p.column, value);

@@ -1,4 +1,4 @@
-//! Draws the labels below a chart: the marks of what happened, and the x axis.
+//! Draws the marks of events, and the x axis, below a chart.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,17 +9,17 @@ use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::{Theme, put};
 use crate::text;
 
-/// Something that happened at an x.
+/// An event at an x.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     pub x: f64,
-    /// Its name; `None`: a checkpoint, which has a diamond without words.
+    /// Its name; `None` for a checkpoint, which is a diamond without text.
     pub label: Option<String>,
-    /// Of marks in one column the weightiest is shown, and it keeps its words where they do not all fit.
+    /// Of several marks in a column, the one with the greatest weight is shown. It also keeps its text if not all texts fit.
     pub weight: u8,
 }
 
-/// Draws a row of marks: diamonds, and `^label` where something has a name.
+/// Draws a row of marks: diamonds, and `^label` for marks with a name.
 pub fn marks(
     buffer: &mut Buffer,
     row: Rect,
@@ -43,15 +43,15 @@ pub fn marks(
     }
     for (column, words) in placed(named, width) {
         let text = format!("^{words}");
-        // Over a checkpoint's mark, whose colour it would keep.
+        // The style is reset, because a checkpoint's mark below would keep its colour.
         let style = Style::reset().patch(theme.title);
         buffer.set_string(row.x + column as u16, row.y, text, style);
     }
 }
 
-/// Chooses one label a column and cuts those to nothing that would run into another one; sorted by column.
+/// Chooses one label per column, and empties those that would overlap another one. Sorts by column.
 fn placed(mut named: Vec<(usize, u8, &str)>, width: usize) -> Vec<(usize, &str)> {
-    // The weightiest of a column first; of equals the one that came last.
+    // The heaviest mark of a column comes first; of equal ones, the last.
     named.reverse();
     named.sort_by_key(|&(column, weight, _)| (column, std::cmp::Reverse(weight)));
     named.dedup_by_key(|(column, ..)| *column);
@@ -66,7 +66,7 @@ fn placed(mut named: Vec<(usize, u8, &str)>, width: usize) -> Vec<(usize, &str)>
         }
         let (column, weight, label) = named[i];
         let end = column + 1 + text::width(label);
-        // A label covers the carets of lighter marks, never those of heavier ones.
+        // A label may cover the carets of lighter marks, but not those of heavier ones.
         let covered = columns[i + 1..].partition_point(|&c| c <= end);
         let next = &named[i + 1..i + 1 + covered];
         if end <= width && next.iter().all(|n| n.1 < weight) {
@@ -80,7 +80,7 @@ fn placed(mut named: Vec<(usize, u8, &str)>, width: usize) -> Vec<(usize, &str)>
         .collect()
 }
 
-/// Draws the x axis: labels at its ends and at as many even places between as fit.
+/// Draws the x axis, with labels at its ends and at evenly spaced places between, as many as fit.
 pub fn axis(buffer: &mut Buffer, row: Rect, style: Style, window: &Window) {
     let width = usize::from(row.width);
     let mut free = 0;
@@ -119,7 +119,7 @@ mod tests {
             let named = order.map(|i| both[i]).to_vec();
             assert_eq!(placed(named, 60), [(0, "resumed")]);
         }
-        // Equal ones: the one that came last, whatever else there is.
+        // Of equal weights in a column, the last mark is chosen.
         let named = vec![(5, 1, "round-1"), (0, 1, "inherit"), (5, 1, "round-2")];
         assert_eq!(placed(named, 60), [(0, ""), (5, "round-2")]);
     }
@@ -129,7 +129,7 @@ mod tests {
         let named = vec![(0, 1, "inherit"), (3, 3, "resumed"), (58, 3, "resumed")];
         let expected = [(0, ""), (3, "resumed"), (58, "")];
         assert_eq!(placed(named, 60), expected);
-        // A weightier label may cover a lighter mark's caret.
+        // A heavier label may cover a lighter mark's caret.
         let named = vec![(0, 3, "resumed"), (4, 1, "inherit"), (20, 1, "x")];
         assert_eq!(placed(named, 60), [(0, "resumed"), (20, "x")]);
     }

@@ -1,4 +1,4 @@
-//! Rows of shades over the x axis of a chart: how high each of many series stands at each time.
+//! Draws rows of shades over the x axis of a chart: the values of many series over time.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::put;
 use crate::run::series::pyramid::{Bucket, Place, Series};
 
-/// A part of a series and where it stands on the x axis.
+/// A part of a series, and its place on the x axis.
 #[derive(Debug, Clone)]
 pub struct Part<'a> {
     pub series: &'a Series,
     pub range: Range<usize>,
-    /// The series' x that is drawn at 0.
+    /// The x of the series that is drawn at 0.
     pub origin: f64,
-    /// Where the part ends: the last value holds until there.
+    /// End of the part: the last value holds until there.
     pub until: f64,
 }
 
@@ -34,7 +34,7 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     } = part;
     let x = |place: &Place| window.axis.value(place) - origin;
     let shown = window.buckets(series, range, *origin);
-    // What was measured before the window still holds at its left edge.
+    // The last value before the window still holds at its left edge.
     let first = shown.start.saturating_sub(1).max(range.start);
     let end = shown.end.min(series.column(column).len());
     if first >= end || columns == 0 {
@@ -45,7 +45,7 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     let column_of = |s: &Bucket| window.nearest(x(&s.last), columns);
     let mut i = 0;
     while i < places.len() {
-        // The buckets of one column, which binary search finds: there may be hundreds in each.
+        // Binary search finds the buckets of a column, because it may have hundreds of them.
         let from = column_of(&places[i]);
         let next = i + places[i..].partition_point(|s| column_of(s) <= from).max(1);
         let early = places[i..next].partition_point(|s| x(&s.last) < window.from);
@@ -68,7 +68,7 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     out
 }
 
-/// Returns the shade of a value, logarithmically between 1 and `top`: what matters is how near it is to one.
+/// Returns the shade of a value, on a logarithmic scale from 1 to `top`, which emphasises values near one.
 pub fn shade(value: f64, top: f64, glyphs: Glyphs) -> char {
     let levels = glyphs.levels();
     let share = (value.ln() / top.max(2.0).ln()).clamp(0.0, 1.0);
@@ -78,19 +78,19 @@ pub fn shade(value: f64, top: f64, glyphs: Glyphs) -> char {
     levels[(share * (levels.len() - 1) as f64).round() as usize]
 }
 
-/// One row.
+/// A row of a heat map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub label: String,
-    /// One value a column.
+    /// One value per column.
     pub values: Vec<f64>,
     pub style: Style,
     /// Figures to the right.
     pub tail: Vec<Span<'static>>,
 }
 
-/// Draws rows below one another, labels in the first `margin` columns, `width` columns of shades, then the figures.
-/// `borders` are columns in which a line stands.
+/// Draws rows below one another: labels in the first `margin` columns, `width` columns of shades, then the figures. Columns in
+/// `borders` have a vertical line.
 pub fn draw(
     buffer: &mut Buffer,
     area: Rect,
@@ -104,7 +104,7 @@ pub fn draw(
         let free = usize::from(margin).saturating_sub(1);
         let label = Line::styled(format!("{:<free$} ", row.label), dim);
         let (x, _) = buffer.set_line(area.x, y, &label, area.width);
-        // A cell at a time: as text, each row would be taken apart into characters again, which is most of the work.
+        // Sets cells one by one: splitting each row's text into characters would be most of the work.
         let shades = row.values.iter().map(|&v| shade(v, top, glyphs));
         let mut after = x;
         for (x, shade) in (x..area.right()).zip(shades) {

@@ -1,15 +1,15 @@
-//! Drawing of plain values: charts, heat maps and sparklines.
+//! Draws plain values as charts, heat maps and sparklines.
 //!
-//! Everything here takes series, windows, styles and characters as arguments and knows nothing of a run's state, of the
-//! screens or of their keys (a test searches the sources for those names). Two runs can thus be drawn in one chart.
+//! Widgets take series, windows, styles and characters as arguments. They do not depend on a run's state, on screens or on keys (a
+//! test searches the sources for those names), so two runs can be drawn in one chart.
 //!
 //! | module | draws |
 //! |---|---|
-//! | [`axes`] | nothing: what part of an axis is shown, and how values become rows and labels |
-//! | [`ticks`] | nothing: the round numbers of an axis, and how they are written |
+//! | [`axes`] | nothing: maps the visible part of an axis to columns, rows and labels |
+//! | [`ticks`] | nothing: chooses the round numbers of an axis and formats them |
 //! | [`trace`] | nothing: reduces a part of a series to one point per column, with its average |
-//! | [`fit`] | nothing: the range of values worth showing |
-//! | [`chart`] | nothing: what a chart shows, and the y axis fitted to it |
+//! | [`fit`] | nothing: computes the range of values to show |
+//! | [`chart`] | nothing: holds the content of a chart, and fits the y axis |
 //! | [`paint`] | a chart: traces, levels, bands, marks and a cursor over one pair of axes |
 //! | [`cone`] | a band that widens to the bounds of an expected value |
 //! | [`foot`] | the x axis and the marks below a chart |

@@ -15,7 +15,7 @@ use crate::text;
 
 /// Least cells between two marked points of a line.
 const APART: u16 = 4;
-/// A dotted trace's letter stands in every so many of its dots.
+/// Number of a dotted trace's dots between two letters.
 const LETTER: usize = 8;
 
 impl Chart<'_> {
@@ -65,7 +65,7 @@ impl Chart<'_> {
     }
 }
 
-/// A chart at its place.
+/// A chart with its place on screen.
 struct Pen<'a, 'b> {
     chart: &'b Chart<'a>,
     scale: Scale,
@@ -111,7 +111,7 @@ impl Pen<'_, '_> {
     fn traces(&self, buffer: &mut Buffer) {
         let theme = self.chart.theme;
         let traces = &self.chart.traces;
-        // Two layers a trace: what lies behind its line, and the line.
+        // Each trace has two layers: the range behind its line, and the line.
         let band = match theme.sparse {
             true => Texture::Sparse,
             false => Texture::Solid,
@@ -159,7 +159,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    /// The column of cells that a column of `across` dots is in.
+    /// Returns the column of cells that contains a column of dots, of `across` per cell.
     fn cell(&self, column: usize, across: usize) -> u16 {
         let cells = usize::from(self.plot.width);
         self.plot.x + (column * cells / across.max(1)).min(cells - 1) as u16
@@ -170,7 +170,7 @@ impl Pen<'_, '_> {
         let averaged = !trace.averages.is_empty();
         let mut before: Option<(&Point, usize)> = None;
         for p in points {
-            // Without an average, the range is the line; in front, so that it is drawn in its style.
+            // Without an average, the range is the line, in the front layer, so that it has the line's style.
             let range = match (trace.kind, averaged) {
                 (Kind::Line, true) => Some(layer),
                 (Kind::Line | Kind::Thin, false) => Some(layer + 1),
@@ -207,7 +207,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    /// Two standard errors around the value, on the way from the point before.
+    /// Draws two standard errors around the value, from the previous point to this one.
     fn band(&self, dots: &mut Dots, layer: usize, before: Option<&Point>, p: &Point) {
         let from = before.filter(|b| b.part == p.part).unwrap_or(p);
         let steps = p.column.saturating_sub(from.column).max(1);
@@ -222,7 +222,7 @@ impl Pen<'_, '_> {
     fn points(&self, buffer: &mut Buffer, trace: &Trace<'_>, points: &[Point], across: usize) {
         let mark = self.chart.glyphs.marks().point;
         let mut right = None;
-        // From the newest on, which is always marked.
+        // Starts at the newest point, which is always marked.
         for p in points.iter().rev() {
             let x = self.cell(p.column, across);
             let near = right.is_some_and(|right| x + APART > right);
@@ -276,7 +276,7 @@ impl Pen<'_, '_> {
         put(cell, c, style);
     }
 
-    /// A mark on the edge where a trace leaves the chart.
+    /// Draws a mark on the edge where a trace leaves the chart.
     fn cuts(&self, buffer: &mut Buffer, points: &[Point], across: usize) {
         let scale = &self.scale;
         let marks = self.chart.glyphs.marks();
@@ -290,7 +290,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    /// A cross on the upper edge where a value is not finite.
+    /// Draws a cross on the upper edge where a value is not finite.
     fn gaps(&self, buffer: &mut Buffer, points: &[Point], across: usize) {
         let cross = self.chart.glyphs.marks().gap;
         for p in points.iter().filter(|p| p.gap) {

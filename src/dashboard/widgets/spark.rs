@@ -1,4 +1,4 @@
-//! Small series below one another, each a few rows high, with a name and figures.
+//! Draws small series below one another, each a few rows high, with a name and figures.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,9 +11,9 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spark {
     pub label: String,
-    /// One value a column; NaN leaves it blank.
+    /// One value per column; NaN leaves it blank.
     pub values: Vec<f64>,
-    /// The last value, and one more figure.
+    /// The last value, and another figure.
     pub last: String,
     pub note: String,
 }
@@ -21,8 +21,7 @@ pub struct Spark {
 /// Columns of the label, with a space after it.
 pub const LABEL: u16 = 8;
 
-/// Draws the series that fit, with `selected` marked and enlarged; what does not fit is scrolled past, so that the
-/// selected one is always in sight.
+/// Draws the series that fit, with `selected` marked and enlarged, scrolled so that the selected one is always visible.
 pub fn draw(
     buffer: &mut Buffer,
     area: Rect,
@@ -38,7 +37,7 @@ pub fn draw(
     let fit = sparks.len().min(rows);
     let first = selected.map_or(0, |s| (s + 1).saturating_sub(fit));
     let shown = &sparks[first..first + fit];
-    // The rows that are left over belong to the selected one, or to all alike.
+    // Remaining rows go to the selected series, or evenly to all.
     let each = (rows / fit).clamp(1, 3);
     let mut y = area.y;
     for (i, spark) in shown.iter().enumerate() {
@@ -80,7 +79,7 @@ fn one(
         let room = usize::from(area.right() - x);
         let y = area.y;
         if area.height > 1 {
-            // Two rows hold both figures whole.
+            // Two rows have room for both figures.
             let last = format!(" {}", spark.last);
             buffer.set_stringn(x, y, last, room, theme.plain);
             buffer.set_stringn(x, y + 1, format!(" {}", spark.note), room, theme.dim);
@@ -95,7 +94,7 @@ fn one(
     }
 }
 
-/// The range of all values but a few that would flatten the others: the first descent, spikes.
+/// Returns the range of all values except spikes and the first descent, which would flatten the rest.
 fn bounds(values: &[f64]) -> (f64, f64) {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -107,8 +106,8 @@ fn bounds(values: &[f64]) -> (f64, f64) {
     (at(0).max(at(1) - most), at(10).min(at(9) + most))
 }
 
-/// Returns bars of so many rows for values between their least and their greatest, top row first; what lies far outside
-/// of the others is cut.
+/// Returns bars of `rows` rows for values between their least and their greatest, top row first. Values far outside the others are
+/// cut.
 pub fn bars(values: &[f64], rows: usize, glyphs: Glyphs) -> Vec<String> {
     let levels = glyphs.levels();
     let (low, high) = bounds(values);
@@ -116,7 +115,7 @@ pub fn bars(values: &[f64], rows: usize, glyphs: Glyphs) -> Vec<String> {
     let height = |v: f64| {
         let share = match high > low {
             true => ((v - low) / (high - low)).clamp(0.0, 1.0),
-            // A constant is neither high nor low.
+            // Constant values are drawn at half height.
             false => 0.5,
         };
         1 + (share * (steps - 1) as f64).round() as usize

@@ -14,7 +14,7 @@ use crate::dashboard::theme::{Depth, Theme, ThemeName};
 use crate::run::series::pyramid::{Place, Series};
 use crate::run::state::{MarkKind, RunState, VAL_LOSS};
 
-/// The widgets know series, styles and characters, and nothing of a run's state or of the screens.
+/// Widgets depend only on series, styles and characters, not on a run's state or on screens.
 #[test]
 fn no_widget_names_a_run_a_session_or_a_view() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard/widgets");
@@ -37,7 +37,7 @@ fn no_widget_names_a_run_a_session_or_a_view() {
     assert!(files >= 8, "{files}");
 }
 
-/// A file that can be read at one sitting is about one thing.
+/// Files stay short, so that each is about one topic.
 #[test]
 fn no_file_of_the_dashboard_is_longer_than_350_lines() {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard")];
@@ -57,7 +57,7 @@ fn no_file_of_the_dashboard_is_longer_than_350_lines() {
     assert!(files > 80, "{files}");
 }
 
-/// The evaluations of a run's last phase by the step of the phase.
+/// Returns the evaluations of a run's last phase by the phase's steps.
 fn last_phase<'a>(run: &'a RunState, kind: Kind, color: Color) -> Trace<'a> {
     let val = &run.live().val;
     let mut starts = run.live().marks.iter();
@@ -118,7 +118,7 @@ fn two_runs_are_drawn_in_one_chart() {
     ];
     let buffer = drawn(&chart(traces, &theme), 90, 24);
     let count = |color| buffer.content().iter().filter(|c| c.fg == color).count();
-    // The one that is done reaches the right edge, the other 62 % of it.
+    // The curve of the finished run reaches the right edge, the other one 62 % of the width.
     let right = |color| {
         let xs = (0..90).filter(|&x| (0..24).any(|y| buffer[(x, y)].fg == color));
         xs.max().unwrap()
@@ -200,7 +200,7 @@ fn labels_levels_and_the_cursor_have_their_places() {
     );
 }
 
-/// Where the cells of a style are.
+/// Returns the places of the cells in a style.
 fn places(buffer: &Buffer, style: Style) -> Vec<(u16, u16)> {
     let all = buffer.area.positions();
     let of_style = all.filter(|&at| buffer[at].style().fg == style.fg);
@@ -238,7 +238,7 @@ fn a_thin_line_is_dashed_where_it_has_no_character_of_its_own() {
     }
 }
 
-/// A theme whose band looks like its line has half the dots in the band, and all of them in the line.
+/// If a theme's band has the style of its line, the band has half of the dots, and the line has all of them.
 #[test]
 fn a_band_is_thinned_out_where_its_style_is_the_lines() {
     let noisy = series(4000, |i| 3.0 + (i % 7) as f64 / 10.0);
@@ -255,7 +255,7 @@ fn a_band_is_thinned_out_where_its_style_is_the_lines() {
             u32::from(c).saturating_sub(0x2800).count_ones()
         };
         let places = places(&buffer, style);
-        // Labels are not dots.
+        // Labels are not counted.
         let dots = places.iter().filter(|at| {
             let c = buffer[**at].symbol().chars().next().unwrap();
             c >= '\u{2800}'

@@ -1,13 +1,13 @@
-//! The round numbers of an axis, and how they are written.
+//! Chooses the round numbers of an axis, and formats them.
 
-/// Returns the distance of round numbers that bounds are widened to.
+/// Returns the distance of the round numbers to which bounds are widened.
 pub fn unit(low: f64, high: f64) -> f64 {
-    // Below this share of the values themselves, nothing is left of 64 bits but rounding.
+    // Below this share of the values, 64 bits hold only rounding errors.
     let least = (low.abs().max(high.abs()) * 1e-12).max(1e-300);
     nice((high - low).max(least) / 10.0)
 }
 
-/// The round numbers of a decade around a value: the greatest below, the least above.
+/// Returns the round numbers of a decade around a value: the greatest below, and the least above.
 pub fn steps_of_decade(x: f64) -> (f64, f64) {
     let power = 10f64.powf(x.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
@@ -16,7 +16,7 @@ pub fn steps_of_decade(x: f64) -> (f64, f64) {
     (below.unwrap_or(1.0) * power, above.unwrap_or(10.0) * power)
 }
 
-/// Multiples of a round number in a range, about `most` of them.
+/// Returns multiples of a round number in a range, about `most` of them.
 pub fn evenly(low: f64, high: f64, most: usize) -> Vec<f64> {
     let step = nice((high - low) / most as f64);
     let first = (low / step - 1e-6).ceil();
@@ -24,7 +24,7 @@ pub fn evenly(low: f64, high: f64, most: usize) -> Vec<f64> {
     (0..=count).map(|i| (first + i as f64) * step).collect()
 }
 
-/// Round numbers of a logarithmic axis in a range, about `most` of them.
+/// Returns round numbers of a logarithmic axis in a range, about `most` of them.
 pub fn decades(low: f64, high: f64, most: usize) -> Vec<f64> {
     let first = low.log10().floor() as i32;
     let last = high.log10().ceil() as i32;
@@ -46,8 +46,8 @@ pub fn decades(low: f64, high: f64, most: usize) -> Vec<f64> {
     of(&[1.0], span.div_ceil(most.max(2)).max(1))
 }
 
-/// Writes the values of an axis with as many digits as it takes to distinguish them, and with an exponent where they
-/// are very large or small.
+/// Formats the values of an axis with as many digits as are needed to distinguish them, and with an exponent for very large or
+/// small values.
 pub fn labels(values: &[f64]) -> Vec<String> {
     let largest = values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let mut sorted = values.to_vec();
@@ -57,7 +57,7 @@ pub fn labels(values: &[f64]) -> Vec<String> {
     let apart = if apart.is_finite() {
         apart
     } else {
-        // One value: four digits of it.
+        // A single value has four digits.
         largest.max(1e-300) * 1e-3
     };
     if (1e-3..1e7).contains(&largest) || largest == 0.0 {
@@ -67,7 +67,7 @@ pub fn labels(values: &[f64]) -> Vec<String> {
     values
         .iter()
         .map(|&v| {
-            // The mantissa's digits reach down to the distance of the labels.
+            // The mantissa has digits down to the distance of the labels.
             let digits = match v == 0.0 {
                 true => 0,
                 false => decimals_of(apart / 10f64.powf(v.abs().log10().floor())).min(15),
@@ -77,11 +77,11 @@ pub fn labels(values: &[f64]) -> Vec<String> {
         .collect()
 }
 
-/// Returns how many decimals a multiple of `x` needs.
+/// Returns the number of decimals that a multiple of `x` needs.
 fn decimals_of(x: f64) -> usize {
     // Differences of rounded numbers are slightly off a power of ten.
     let mut decimals = (-(x.log10() + 1e-6).floor()).max(0.0) as usize;
-    // 0.25 and the like take one more than their first digit.
+    // Numbers such as 0.25 need one decimal more than their first digit.
     let scaled = x * 10f64.powi(decimals.min(300) as i32);
     if (scaled - scaled.round()).abs() > 0.05 {
         decimals += 1;
@@ -98,8 +98,8 @@ pub fn nice(x: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// Returns the end of a time axis that must not move with every second: the next of 1, 1.5, 2, 3, 5, 7.5 times a power
-/// of ten, at least 10 seconds.
+/// Returns the end of a time axis, which must not move every second: the next of 1, 1.5, 2, 3, 5, 7.5 times a power of ten, at
+/// least 10 seconds.
 pub fn stepped(seconds: f64) -> f64 {
     let mut unit = 10.0;
     loop {

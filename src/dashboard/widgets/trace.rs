@@ -1,4 +1,4 @@
-//! A part of a series on its way to the screen: one point per column, with an average.
+//! Prepares a part of a series for the screen: one point per column, with an average.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub enum Kind {
     Thin,
     /// A line with its points marked.
     Points,
-    /// Single dots in every second cell, with a letter now and then that tells which trace it is.
+    /// Single dots in every second cell, with a letter at intervals that identifies the trace.
     Dotted(char),
 }
 
@@ -25,23 +25,23 @@ pub enum Kind {
 pub struct Trace<'a> {
     pub series: &'a Series,
     pub column: usize,
-    /// The buckets that belong to it.
+    /// The buckets that belong to the trace.
     pub range: Range<usize>,
-    /// The series' x that is drawn at 0.
+    /// The x of the series that is drawn at 0.
     pub origin: f64,
-    /// Event numbers at which the line is interrupted, sorted: another model begins.
+    /// Sorted event numbers at which the line is interrupted, because another model begins.
     pub breaks: &'a [u64],
     /// One averaged value for each bucket of `range`; empty: the values themselves.
     pub averages: Vec<f32>,
-    /// The curve with the standard error; a band of two of them is drawn.
+    /// The curve with the standard error. A band of two standard errors is drawn.
     pub stderr: Option<usize>,
     pub kind: Kind,
     pub style: Style,
-    /// Its character where there are no dots.
+    /// Its character on terminals without Braille.
     pub plain: char,
-    /// Whether the y axis is fitted to it.
+    /// Whether the y axis is fitted to the trace.
     pub fits: bool,
-    /// The mark at its end, with the style.
+    /// The mark at the end of the trace, with its style.
     pub end: Option<(char, Style)>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// Reduces the trace to at most one point for each of `columns` columns. The cost is that of the buckets on screen.
+    /// Reduces the trace to at most one point for each of `columns` columns. The cost is proportional to the buckets on screen.
     pub fn points(&self, window: &Window, columns: usize) -> Vec<Point> {
         let axis = window.axis;
         let shown = window.buckets(self.series, &self.range, self.origin);
@@ -133,7 +133,7 @@ pub struct Point {
     pub column: usize,
     /// The column in which its first bucket begins: a bucket may be wider than a column.
     pub begin: usize,
-    /// Where its last bucket ends.
+    /// The x at which its last bucket ends.
     pub x: f64,
     /// Range of the single values; `low > high` where none is finite.
     pub low: f64,
@@ -144,7 +144,7 @@ pub struct Point {
     pub stderr: f64,
     /// Number of breaks before it.
     pub part: usize,
-    /// Some value is missing or not finite.
+    /// Whether a value is missing or not finite.
     pub gap: bool,
 }
 
@@ -175,10 +175,10 @@ pub fn averages(
             (average, weight, last_step) = (0.0, 0.0, None);
         }
         if span.is_finite() {
-            // The decay is one step's: a bucket stands for all the steps since the one before.
+            // `decay` is that of one step, and a bucket stands for all steps since the previous bucket.
             let steps = match (last_step, stretches.get(i + 1)) {
                 (Some(before), _) => s.last.step.saturating_sub(before),
-                // The first one weighs as much as the next.
+                // The first bucket weighs as much as the next.
                 (None, Some(next)) => next.last.step.saturating_sub(s.last.step),
                 (None, None) => 1,
             };
@@ -189,18 +189,18 @@ pub fn averages(
             average = known.1 * average + (1.0 - known.1) * span.value();
             weight = known.1 * weight + (1.0 - known.1);
         }
-        // Nothing finite yet: 0/0, a bucket that is not drawn.
+        // Before the first finite value this is 0/0, and the bucket is not drawn.
         out.push((average / weight) as f32);
         last_step = Some(s.last.step);
     }
     out
 }
 
-/// Steps before the last one that [`latest_average`] looks at: at its decays, what is older weighs nothing.
+/// Number of last steps that [`latest_average`] reads: older steps have a negligible weight.
 const RECENT: u64 = 1000;
 
-/// Averages the end of a curve exponentially, with a decay of one step of at most 0.98, over what comes after event `from`.
-/// NaN where nothing there is finite.
+/// Averages the end of a curve exponentially, after event `from`, with a decay per step of at most 0.98. Returns NaN if no value
+/// there is finite.
 pub fn latest_average(series: &Series, column: usize, from: u64, decay: f64) -> f64 {
     let stretches = series.stretches();
     let Some(last) = stretches.last() else {
@@ -208,7 +208,7 @@ pub fn latest_average(series: &Series, column: usize, from: u64, decay: f64) -> 
     };
     let oldest = last.last.step.saturating_sub(RECENT);
     let start = stretches.partition_point(|s| s.first.seq <= from || s.last.step < oldest);
-    // A last bucket that began before `from` is taken whole.
+    // If the last bucket began before `from`, all of it is used.
     let range = start.min(stretches.len() - 1)..stretches.len();
     let averages = averages(series, column, &range, &[], decay, None);
     averages.last().map_or(f64::NAN, |&v| f64::from(v))
@@ -243,7 +243,7 @@ mod tests {
             assert!((averages[9] - 9.0).abs() < 1e-5);
             assert!((averages[10] - 2.0).abs() < 1e-6, "{averages:?}");
         }
-        // A part of a series starts at its own first value.
+        // The average of a part of a series starts at the part's first value.
         let part = averages(&series, 0, &(15..20), &[], 0.98, None);
         assert_eq!(part.len(), 5);
         assert!((part[0] - 2.5).abs() < 1e-6);
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_latest_average_is_that_over_everything_after_the_event() {
-        // At 300,000 points a bucket gathers many steps.
+        // With 300,000 points, a bucket gathers many steps.
         for points in [1, 15, 3000, 300_000] {
             let series = series(points, |i| 2.0 + 0.1 * (i % 7) as f64 + 1e-6 * i as f64);
             let from = points / 3;

@@ -1,6 +1,6 @@
-//! Measures of how well a task is solved.
+//! Metrics of downstream tasks.
 
-/// A measure of how well a task is solved; its name is the harness's.
+/// A metric of a task; its name is the harness's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     Acc,
@@ -12,7 +12,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The harness's name.
+    /// Returns the harness's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Acc => "acc",
@@ -24,7 +24,7 @@ impl Metric {
         }
     }
 
-    /// Returns whether it is a share of documents, which guessing has a level of.
+    /// Returns whether it is a share of correct documents, so that guessing has an expected value.
     pub fn is_accuracy(self) -> bool {
         matches!(self, Self::Acc | Self::AccNorm)
     }
@@ -47,6 +47,6 @@ pub struct Value {
     pub value: f64,
     /// Standard error; NaN where it is not defined.
     pub stderr: f64,
-    /// Documents.
+    /// Number of documents.
     pub n: usize,
 }

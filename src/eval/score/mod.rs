@@ -25,15 +25,15 @@ pub use pack::{Packing, Prepared, default_tokens};
 pub struct Score {
     /// log p(continuation | context) in nats, summed over its tokens.
     pub log_likelihood: f64,
-    /// Every token of the continuation was the likeliest one. False where that was not asked for.
+    /// Whether every token of the continuation was the likeliest one. False if that was not asked for.
     pub greedy: bool,
     /// Tokens of the continuation.
     pub tokens: usize,
-    /// Tokens were cut off on the left: the request is longer than the model's context.
+    /// Whether tokens were cut off on the left, because the request is longer than the model's context.
     pub truncated: bool,
 }
 
-/// Documents that were scored together, and how far the whole is.
+/// Documents that were scored together, and the progress of all.
 #[derive(Debug)]
 pub struct Finished<'a> {
     /// Each document's number, and the scores of its requests.
@@ -56,7 +56,7 @@ impl Scorer {
     /// softmax over the first `vocab` rows of the vocabulary.
     ///
     /// # Errors
-    /// When the memory is not there.
+    /// When memory is refused.
     pub fn new(
         config: &DecoderConfig,
         rows: usize,
@@ -68,7 +68,7 @@ impl Scorer {
         Ok(Self { space })
     }
 
-    /// Bytes that [`Self::new`] allocates.
+    /// Returns the bytes that [`Self::new`] allocates.
     pub fn bytes(config: &DecoderConfig, rows: usize, format: Format) -> u64 {
         workspace_bytes(config, (1, 1), Mode::Forward, format, rows)
     }

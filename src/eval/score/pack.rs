@@ -17,8 +17,8 @@ pub(super) struct Group {
 }
 
 impl Packing {
-    /// How documents are laid out on the CPU or a GPU: `tokens` of a pass, or as many as suit the device. The GPU's attention reads
-    /// each text from its beginning.
+    /// Returns the packing for the CPU or a GPU: `tokens` per pass, or a number that suits the device. Prefixes are not shared on a GPU,
+    /// whose attention reads each text from its beginning.
     pub fn on(gpu: bool, tokens: Option<usize>) -> Self {
         Self {
             tokens: tokens.unwrap_or(default_tokens(gpu)),
@@ -33,12 +33,12 @@ impl Group {
     }
 }
 
-/// Tokens of a pass on the CPU and on a GPU by default.
+/// Returns the default number of tokens of a pass on the CPU or a GPU.
 pub fn default_tokens(gpu: bool) -> usize {
     if gpu { 32_768 } else { 2048 }
 }
 
-/// How documents are laid into passes.
+/// The way in which documents are packed into passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
     /// Tokens of a pass, as long as no document has more.
@@ -101,32 +101,32 @@ impl Prepared {
         })
     }
 
-    /// Number of documents.
+    /// Returns the number of documents.
     pub fn documents(&self) -> usize {
         self.requests.len()
     }
 
-    /// Rows of the largest pass.
+    /// Returns the rows of the largest pass.
     pub fn longest_pass(&self) -> usize {
         self.longest
     }
 
-    /// Rows of all passes: what an evaluation costs.
+    /// Returns the rows of all passes, which are the cost of an evaluation.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Number of groups of documents that are finished together.
+    /// Returns the number of groups of documents that are finished together.
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
 
-    /// Rows of a group's passes; 0 past the last group.
+    /// Returns the rows of a group's passes; 0 after the last group.
     pub fn group_rows(&self, group: usize) -> usize {
         self.groups.get(group).map_or(0, Group::rows)
     }
 
-    /// Number of documents of which a part was cut off.
+    /// Returns the number of documents of which a part was cut off.
     pub fn truncated(&self) -> usize {
         let cut = |requests: &&Vec<(usize, bool)>| requests.iter().any(|r| r.1);
         self.facts.iter().filter(cut).count()

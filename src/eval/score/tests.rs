@@ -1,4 +1,4 @@
-//! Packed passes against passes over one text at a time.
+//! Compares packed passes with passes over one text at a time.
 
 use candle_core::Device;
 
@@ -28,7 +28,7 @@ fn document(context: &str, continuations: &[&str], answer: Answer) -> Document {
     }
 }
 
-/// A question of one subject, after examples.
+/// Makes a question of one subject, after examples.
 fn question(examples: &str, text: &str) -> Document {
     Document {
         group: Some("subject".into()),
@@ -64,7 +64,7 @@ fn documents() -> Vec<Document> {
     ]
 }
 
-/// The score of a request by a pass over its sequences alone, from logits.
+/// Computes the score of a request from logits, by running each of its sequences separately.
 fn alone(model: &Decoder, sequences: &[Sequence], vocab: usize) -> (f64, bool) {
     let (mut sum, mut greedy) = (0.0, true);
     for s in sequences {

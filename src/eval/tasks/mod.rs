@@ -1,4 +1,4 @@
-//! Downstream tasks: one file a task, one row of [`TASKS`] each.
+//! Downstream tasks: each has a file, and a row of [`TASKS`].
 //!
 //! Prompts and answers are those of EleutherAI's lm-evaluation-harness (`lm_eval` 0.4.13), to the last character. `load`
 //! reads rows into documents, `strings` has Python's string functions.

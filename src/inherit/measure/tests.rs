@@ -23,7 +23,7 @@ struct Want {
     tokens: Vec<u16>,
     starts: Vec<usize>,
     influence: Vec<f64>,
-    /// By the number of dropped layers, from 1 on.
+    /// Distances by the number of dropped layers, from 1 on.
     angular: Vec<Vec<f64>>,
     loss: Losses,
 }
@@ -108,7 +108,7 @@ fn close(got: &[f64], want: &[f64]) {
     }
 }
 
-/// The indices of the `n` largest values, ascending.
+/// Returns the indices of the `n` largest values, ascending.
 fn largest(values: &[f64], n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[b].partial_cmp(&values[a]).unwrap());

@@ -1,4 +1,4 @@
-//! Files of a data set of the hub.
+//! Fetches files of a data set of the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub(in crate::locate) fn dataset(
     }
 }
 
-/// The Parquet files of a folder of a snapshot, in the order of their names; `None` without any.
+/// Returns the Parquet files of a folder of a snapshot, in the order of their names; `None` without any.
 fn in_folder(dir: &Path) -> Option<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).ok()?.flatten().map(|e| e.path());
     let mut files: Vec<PathBuf> = entries

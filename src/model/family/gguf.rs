@@ -1,4 +1,4 @@
-//! GGUF's architectures: shapes in the metadata, and what llama.cpp's converter calls each tensor.
+//! GGUF's architectures: shapes in the metadata, and the tensor names of llama.cpp's converter.
 
 use crate::model::arena::Param;
 use crate::model::config::{
@@ -24,7 +24,7 @@ pub enum Architecture {
 impl Architecture {
     const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Gpt2];
 
-    /// `general.architecture`
+    /// Returns the value of `general.architecture`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
@@ -72,7 +72,7 @@ pub enum GgufError {
     Shape(#[from] ConfigJsonError),
 }
 
-/// Larger sizes are treated as damage.
+/// Largest accepted size; a larger one is treated as damage.
 const LARGEST: usize = 1 << 24;
 const MOST_LAYERS: usize = 10_000;
 
@@ -337,7 +337,7 @@ pub fn place(architecture: Architecture, config: &DecoderConfig, p: &Param) -> (
 }
 
 impl Turn {
-    /// The file's shape of a parameter.
+    /// Returns a parameter's shape in the file.
     pub fn shape(self, shape: &[usize]) -> Vec<usize> {
         match self {
             Self::Transpose => shape.iter().rev().copied().collect(),
@@ -345,7 +345,7 @@ impl Turn {
         }
     }
 
-    /// A file's values as the parameter's, `shape` being the parameter's.
+    /// Converts a file's values to those of a parameter with this `shape`.
     pub fn from_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
         match self {
             Self::None => out.copy_from_slice(values),
@@ -355,7 +355,7 @@ impl Turn {
         }
     }
 
-    /// A parameter's values as the file's.
+    /// Converts a parameter's values to the file's.
     pub fn to_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
         match self {
             Self::None | Self::Absent => out.copy_from_slice(values),
@@ -365,7 +365,7 @@ impl Turn {
     }
 }
 
-/// `out[columns, rows]` of `values[rows, columns]`.
+/// Computes `out[columns, rows]` from `values[rows, columns]`.
 fn transpose(values: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
     for (r, row) in values.chunks_exact(columns).enumerate() {
         for (c, v) in row.iter().enumerate() {
@@ -374,7 +374,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
     }
 }
 
-/// Rows `(head, j, half)` of the file are rows `(head, half, j)` of the model.
+/// Reorders rows: `(head, j, half)` of the file are `(head, half, j)` of the model.
 fn halves(values: &[f32], shape: &[usize], heads: usize, out: &mut [f32], to_file: bool) {
     let row: usize = shape[1..].iter().product();
     let d = shape[0] / heads;

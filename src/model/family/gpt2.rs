@@ -7,7 +7,7 @@ use crate::model::arena::{Init, Param};
 use crate::model::config::{DecoderConfig, Mlp, Sizes};
 use crate::model::part::Part;
 
-/// Parameters with Hugging Face's names. Weights are `[in, out]` (Conv1D).
+/// Returns the parameters with Hugging Face's names. Weights are `[in, out]` (Conv1D).
 pub fn params(s: &DecoderConfig) -> Vec<Param> {
     let (c, inner) = (s.n_embd, s.n_inner);
     let b = s.biases;
@@ -165,7 +165,7 @@ pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
     Ok(config)
 }
 
-/// The factors of the scores with `scale_attn_by_inverse_layer_idx`.
+/// Returns the factors of attention scores with `scale_attn_by_inverse_layer_idx`.
 pub fn inverse_layer_scales(n_layer: usize) -> Vec<f32> {
     (1..=n_layer).map(|i| 1.0 / i as f32).collect()
 }

@@ -1,11 +1,11 @@
-//! Reading numbers and words of a `config.json`, with errors that name the key.
+//! Reads numbers and words of a `config.json`, with errors that name the key.
 
 use serde_json::Value;
 
 use crate::model::config::{DecoderConfig, Positions, Rope, RopeScaling};
 use crate::text;
 
-/// No width, context or vocabulary is larger: products of two of them can be counted.
+/// Largest width, context or vocabulary, so that products of two of them do not overflow.
 const LARGEST: u64 = 1 << 24;
 const MOST_LAYERS: u64 = 10_000;
 
@@ -15,7 +15,7 @@ const MOST_LAYERS: u64 = 10_000;
 pub struct ConfigJsonError(pub String);
 
 impl ConfigJsonError {
-    /// `key` has an unknown value.
+    /// Makes an error for an unknown value of `key`.
     pub fn unknown(key: &str, value: &dyn std::fmt::Display, known: &str) -> Self {
         let text = format!("{key} is {value}; {known}");
         Self(text::clean(&text).into_owned())
@@ -71,17 +71,17 @@ impl<'v> Json<'v> {
         serde_json::from_value(self.0["heirloom"]["attention_scales"].clone()).ok()
     }
 
-    /// A size; `default` when absent or null.
+    /// Returns a size; `default` when absent or null.
     pub fn size(&self, key: &str, default: usize) -> Result<usize, ConfigJsonError> {
         Ok(self.bounded(key, LARGEST)?.unwrap_or(default))
     }
 
-    /// The number of layers; `default` when absent or null.
+    /// Returns the number of layers; `default` when absent or null.
     pub fn layers(&self, key: &str, default: usize) -> Result<usize, ConfigJsonError> {
         Ok(self.bounded(key, MOST_LAYERS)?.unwrap_or(default))
     }
 
-    /// A size that may be absent or null.
+    /// Returns a size that may be absent or null.
     pub fn maybe_size(&self, key: &str) -> Result<Option<usize>, ConfigJsonError> {
         self.bounded(key, LARGEST)
     }
@@ -101,7 +101,7 @@ impl<'v> Json<'v> {
         }
     }
 
-    /// A positive finite number.
+    /// Returns a positive finite number.
     pub fn positive(&self, key: &str, default: Option<f64>) -> Result<f64, ConfigJsonError> {
         let value = &self.0[key];
         match (value.as_f64(), default) {
@@ -143,7 +143,7 @@ impl<'v> Json<'v> {
     }
 }
 
-/// Sizes that must fit each other.
+/// Checks that sizes fit each other.
 pub fn check(config: &DecoderConfig) -> Result<(), ConfigJsonError> {
     let fail = |text: String| Err(ConfigJsonError(text));
     let (heads, kv) = (config.n_head, config.n_kv_head);

@@ -10,7 +10,7 @@ use crate::model::arena::{Init, Param};
 use crate::model::config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, RopeScaling};
 use crate::model::part::Part;
 
-/// Parameters with Hugging Face's names. Weights are `[out, in]`.
+/// Returns the parameters with Hugging Face's names. Weights are `[out, in]`.
 pub fn params(s: &DecoderConfig) -> Vec<Param> {
     let (c, inner, att) = (s.n_embd, s.n_inner, s.attention_width());
     let kv = s.n_kv_head * s.head_size;
@@ -119,13 +119,13 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
 struct Defaults {
     vocab: usize,
     n_inner: usize,
-    /// As many as query heads when `None`.
+    /// `None`: the number of query heads.
     n_kv_head: Option<usize>,
     context_length: usize,
 }
 
 impl Defaults {
-    /// The defaults of the config class of a `model_type`, in transformers 4 and 5 alike.
+    /// Returns the defaults of the config class of a `model_type`, which are the same in transformers 4 and 5.
     fn of(model_type: &str) -> Self {
         let (vocab, n_inner, n_kv_head, context_length) = match model_type {
             "mistral" => (32_000, 14_336, Some(8), 131_072),
@@ -205,7 +205,7 @@ pub fn from_json(
     })
 }
 
-/// The biases of a `model_type`: Qwen2 and Mistral ignore the keys, OLMo has no biases in the MLP.
+/// Returns the biases of a `model_type`: Qwen2 and Mistral ignore the keys, and OLMo has no biases in the MLP.
 fn biases(json: &Json, model_type: &str, is_own: bool) -> Result<Biases, ConfigJsonError> {
     let attention = is_own || matches!(model_type, "llama" | "olmo");
     let mlp = is_own || model_type == "llama";

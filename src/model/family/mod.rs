@@ -19,12 +19,12 @@ use crate::ops::Layout;
 pub use json::ConfigJsonError;
 
 impl DecoderConfig {
-    /// Every parameter in the order of its arena, with the family's names.
+    /// Returns every parameter in the order of its arena, with the family's names.
     pub fn params(&self) -> Vec<Param> {
         params(self)
     }
 
-    /// Number of parameters (a tied head counts once).
+    /// Returns the number of parameters (a tied head counts once).
     pub fn parameters(&self) -> u64 {
         self.params().iter().map(|p| p.len() as u64).sum()
     }
@@ -39,7 +39,7 @@ pub fn params(config: &DecoderConfig) -> Vec<Param> {
     }
 }
 
-/// Returns the biases that other readers expect of a model like this: those it has, and the ones that come with them.
+/// Returns the biases that other readers expect of such a model: its own, and those that readers always expect together with them.
 pub fn plain_biases(config: &DecoderConfig) -> Biases {
     let has = config.biases;
     match config.family {
@@ -80,7 +80,7 @@ pub fn row_parts(p: &Param) -> usize {
     }
 }
 
-/// Number of neighbouring tensors that the model reads as one matrix of queries, keys and values.
+/// Returns the number of neighbouring tensors that the model reads as one matrix of queries, keys and values.
 pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
     match config.family {
         Family::Gpt2 => 1,
@@ -88,7 +88,7 @@ pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
     }
 }
 
-/// Number of neighbouring tensors that the model reads as the first matrix of the MLP.
+/// Returns the number of neighbouring tensors that the model reads as the first matrix of the MLP.
 pub(super) fn fc_tensors(config: &DecoderConfig) -> usize {
     match config.family {
         Family::Gpt2 => 1,
@@ -96,7 +96,7 @@ pub(super) fn fc_tensors(config: &DecoderConfig) -> usize {
     }
 }
 
-/// Memory order of the weights of linear layers.
+/// Returns the memory order of the weights of linear layers.
 pub(super) fn layout(config: &DecoderConfig) -> Layout {
     match config.family {
         Family::Gpt2 => Layout::InOut,
@@ -139,7 +139,7 @@ pub(super) fn query_key_squares(config: &DecoderConfig, values: &[f32]) -> (f64,
     }
 }
 
-/// `model_type`s that are supported.
+/// The supported values of `model_type`.
 pub const MODEL_TYPES: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "olmo", "heirloom"];
 
 /// Reads a `config.json`.

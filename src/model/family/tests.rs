@@ -1,6 +1,5 @@
-//! Checks that a `config.json` is read as transformers 5 reads it, in every spelling, and that what it would compute
-//! differently is refused by name. `tests/fixtures/configs.json` is the table, made by
-//! `tests/fixtures/make_config_fixture.py`.
+//! Checks that a `config.json` is read as by transformers 5, in every spelling, and that settings which would be computed
+//! differently are refused by name. The table is `tests/fixtures/configs.json`, made by `tests/fixtures/make_config_fixture.py`.
 
 use serde_json::{Value, json};
 
@@ -8,7 +7,7 @@ use super::{from_json, to_json};
 use crate::model::{Biases, DecoderConfig, Norms, Positions, Sizes};
 use crate::text;
 
-/// The meaning of a config in the terms of the table.
+/// Describes a config in the terms of the table.
 fn described(config: &DecoderConfig) -> Value {
     let mut says = json!({
         "n_layer": config.n_layer,
@@ -45,7 +44,7 @@ fn agree(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// An object with other values, and without some keys.
+/// Returns an object with other values, and without some keys.
 fn changed(object: &Value, set: &Value, without: &Value) -> Value {
     let mut new = object.as_object().unwrap().clone();
     let set = set.as_object().into_iter().flatten();

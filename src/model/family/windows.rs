@@ -1,13 +1,13 @@
-//! Sliding windows in a `config.json`: which layers attend to the last tokens only.
+//! Sliding windows in a `config.json`: layers that attend only to the last tokens.
 
 use serde_json::Value;
 
 use super::json::{ConfigJsonError, Json};
 
-/// Returns the window of the layers with sliding attention, in tokens; `None` when no layer has it. As transformers
-/// decides: of Mistral and Qwen2, the layers that `layer_types` names; without it all of Mistral's, and Qwen2's from
-/// `max_window_layers` on. Mistral's window applies unless it is null, Qwen2's only with `use_sliding_window`. Other
-/// families have none.
+/// Returns the window of the layers with sliding attention, in tokens; `None` if no layer has it. As in transformers, these are the
+/// layers of Mistral and Qwen2 that `layer_types` names; without that key, all layers of Mistral, and those of Qwen2 from
+/// `max_window_layers` on. Mistral's window applies unless it is null, Qwen2's only with `use_sliding_window`. Other families do
+/// not have windows.
 pub fn window(
     json: &Json,
     model_type: &str,

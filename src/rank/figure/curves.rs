@@ -1,4 +1,4 @@
-//! Values by layer.
+//! Draws values by layer.
 
 use plotters::prelude::*;
 
@@ -24,7 +24,7 @@ impl Line<'_> {
     }
 }
 
-/// MaxRank, with one standard deviation over the windows.
+/// Draws MaxRank, with one standard deviation over the windows.
 pub(super) fn ranks<D: DrawingBackend>(area: &Area<D>, figure: &Figure<'_>, px: Scale) -> Drawn<D>
 where
     D::ErrorType: 'static,
@@ -42,7 +42,7 @@ where
     draw(area, &title, &lines, px)
 }
 
-/// AvgMass.
+/// Draws AvgMass.
 pub(super) fn masses<D: DrawingBackend>(area: &Area<D>, figure: &Figure<'_>, px: Scale) -> Drawn<D>
 where
     D::ErrorType: 'static,
@@ -53,7 +53,7 @@ where
     draw(area, &title, &lines, px)
 }
 
-/// The model's line, and that of the model it is compared with.
+/// Returns the line of the model, and that of the model it is compared with.
 fn lines<'a>(figure: &Figure<'a>, of: impl Fn(&Surveyed) -> (Vec<f64>, Vec<f64>)) -> Vec<Line<'a>> {
     let all = [Some((figure.name, figure.found)), figure.against];
     let all = all.into_iter().flatten();
@@ -68,8 +68,8 @@ fn lines<'a>(figure: &Figure<'a>, of: impl Fn(&Surveyed) -> (Vec<f64>, Vec<f64>)
     .collect()
 }
 
-/// The first line is solid with circles over a band, the second dashed with squares and bars; below [`COLLAPSED`] the
-/// markers of both are hollow.
+/// Draws the first line solid with circles over a band, and the second dashed with squares and bars. Markers below [`COLLAPSED`]
+/// are hollow.
 fn draw<D: DrawingBackend>(area: &Area<D>, title: &str, lines: &[Line<'_>], px: Scale) -> Drawn<D>
 where
     D::ErrorType: 'static,

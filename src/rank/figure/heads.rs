@@ -1,4 +1,4 @@
-//! The map of heads, and the attention of single heads.
+//! Draws the map of heads, and the attention of single heads.
 
 use plotters::prelude::*;
 
@@ -6,7 +6,7 @@ use super::scale::{Area, Drawn, Scale};
 use crate::rank::maps::Map;
 use crate::rank::survey::{COLLAPSED, Surveyed};
 
-/// A cell for each head, darker the higher its rank on a logarithmic scale; collapsed heads are crossed out.
+/// Draws a cell for each head, darker for a higher rank on a logarithmic scale. Collapsed heads are crossed out.
 pub(super) fn ranks<D: DrawingBackend>(
     area: &Area<D>,
     name: &str,
@@ -64,7 +64,7 @@ where
     Ok(())
 }
 
-/// A head's mean attention: a row for each token, down the window, a column for each that it attends to.
+/// Draws a head's mean attention: a row for each token of the window, and a column for each token that it attends to.
 pub(super) fn attention<D: DrawingBackend>(
     area: &Area<D>,
     map: &Map,

@@ -21,7 +21,7 @@ const MAP: u32 = 300;
 const MAPS_A_ROW: usize = 3;
 
 impl Figure<'_> {
-    /// Draws it as SVG.
+    /// Draws the figure as SVG.
     ///
     /// # Errors
     /// When the picture cannot be drawn.
@@ -36,7 +36,7 @@ impl Figure<'_> {
         Ok(text)
     }
 
-    /// Draws it as PNG, with twice as many pixels in each direction.
+    /// Draws the figure as PNG, with twice as many pixels in each direction.
     ///
     /// # Errors
     /// When the picture cannot be drawn.

@@ -1,4 +1,4 @@
-//! Attention and rotary positions.
+//! Checks attention and rotary positions.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax;
@@ -31,7 +31,7 @@ impl SelfTest<'_> {
                 });
             }
         }
-        // Generation keeps to the CPU.
+        // Generation runs only on the CPU.
         if self.checks_f32() && !self.device.is_cuda() {
             for s in self.shapes() {
                 let s = AttentionShape { batch: 1, ..s };
@@ -42,7 +42,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// Blocks of whole and part size, shared keys, heads of odd and even sizes.
+    /// Returns shapes with complete and partial blocks, shared keys, and heads of odd and even sizes.
     fn shapes(&mut self) -> Vec<AttentionShape> {
         let kv = self.rng.random_range(1..4);
         let drawn = (
@@ -95,7 +95,7 @@ impl SelfTest<'_> {
         ])
     }
 
-    /// Texts of many lengths side by side come to what each comes to alone: two of one length, a shorter one and, on the CPU,
+    /// Compares texts of different lengths in one pass with each text alone: two of the same length, a shorter one and, on the CPU,
     /// three that continue the first, the last of them through the second.
     fn ragged_attention_of(&mut self, case: Case, s: AttentionShape) -> Result<Vec<f64>> {
         let mut lengths = vec![s.time, s.time, self.rng.random_range(1..=s.time)];
@@ -175,7 +175,7 @@ impl SelfTest<'_> {
         Ok(shares)
     }
 
-    /// Positions that come in pieces see the ones before them as if all had come at once.
+    /// Checks that positions that are computed in pieces attend to earlier pieces as in a single pass.
     fn cached_attention_of(&mut self, s: AttentionShape) -> Result<Vec<f64>> {
         let (t, kv, d) = (s.time, s.n_kv_head, s.head_size);
         let qkv = self.normal_there(&[t, s.row()], DType::F32, 1.0)?;
@@ -207,7 +207,7 @@ fn words(s: AttentionShape) -> String {
     )
 }
 
-/// `n` heads from column `from` on of `x[B T, ...]`, as `[B, n, T, D]`.
+/// Returns `n` heads of `x[B T, ...]` from column `from` on, as `[B, n, T, D]`.
 fn heads(x: &Tensor, from: usize, n: usize, s: AttentionShape) -> Result<Tensor> {
     let x = x.narrow(1, from * s.head_size, n * s.head_size)?;
     x.reshape((s.batch, s.time, n, s.head_size))?
@@ -215,13 +215,13 @@ fn heads(x: &Tensor, from: usize, n: usize, s: AttentionShape) -> Result<Tensor>
         .contiguous()
 }
 
-/// Heads `[B, n, T, D]` side by side, `[B T, n D]`.
+/// Returns heads `[B, n, T, D]` as `[B T, n D]`.
 fn side_by_side(x: &Tensor) -> Result<Tensor> {
     let (b, n, t, d) = x.dims4()?;
     x.transpose(1, 2)?.reshape((b * t, n * d))
 }
 
-/// Computes attention.
+/// Attention, and its intermediate values.
 pub struct Attention {
     /// `[B T, H D]`.
     pub out: Tensor,
@@ -232,11 +232,11 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Causal attention over `qkv[B T, (H + 2K) D]`, with every matrix in memory.
+    /// Computes causal attention over `qkv[B T, (H + 2K) D]`, with all matrices in memory.
     pub fn of(qkv: &Tensor, s: AttentionShape) -> Result<Self> {
         let (b, t, h, kv, d) = (s.batch, s.time, s.n_head, s.n_kv_head, s.head_size);
         let q = heads(qkv, 0, h, s)?;
-        // Every key and value head repeated for the queries that share it.
+        // Every key and value head is repeated for the query heads that share it.
         let shared = |from| -> Result<Tensor> {
             let x = heads(qkv, from, kv, s)?.unsqueeze(2)?;
             x.broadcast_as((b, kv, h / kv, t, d))?
@@ -263,7 +263,7 @@ impl Attention {
     }
 }
 
-/// `qkv` with its queries and keys turned by `table[T, D]`: cosines, then sines.
+/// Returns `qkv` with its queries and keys rotated by `table[T, D]`: cosines, then sines.
 pub fn turned(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<Tensor> {
     let half = s.head_size / 2;
     let (cos, sin) = (table.narrow(1, 0, half)?, table.narrow(1, half, half)?);

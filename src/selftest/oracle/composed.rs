@@ -1,4 +1,4 @@
-//! A whole model composed of candle-nn's layers, with candle's autograd, its tensors found by their names.
+//! A complete model of candle-nn's layers, with candle's autograd. Its tensors are found by their names.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use super::{exact, variable};
 use crate::model::{Decoder, DecoderConfig, Family, Mlp, Norms, Param, Positions};
 use crate::ops::{AttentionShape, Layout};
 
-/// The model, its parameters variables in f64.
+/// The model, whose parameters are variables in f64.
 pub struct Composed<'a> {
     config: &'a DecoderConfig,
-    /// In the order of the model's parameters.
+    /// Variables in the order of the model's parameters.
     pub vars: Vec<Var>,
     by_name: HashMap<&'a str, usize>,
 }
 
 impl<'a> Composed<'a> {
-    /// The same weights as a model's.
+    /// Makes a composed model with the same weights as `model`.
     pub fn of(model: &'a Decoder) -> Result<Self> {
         let exactly = |(i, p): (usize, &Param)| {
             let values = model.weights.read(i)?.into_iter().map(f64::from).collect();
@@ -57,7 +57,7 @@ impl<'a> Composed<'a> {
         let c = self.config;
         let weight = match self.maybe(&format!("{name}.weight")) {
             Some(weight) => weight,
-            // OLMo's norms have none.
+            // OLMo's norms have no weight.
             None => Tensor::ones(c.n_embd, DType::F64, &Device::Cpu)?,
         };
         match (c.norm, self.maybe(&format!("{name}.bias"))) {
@@ -129,12 +129,12 @@ impl<'a> Composed<'a> {
         self.linear(&hidden, &name("c_proj", "down_proj"))
     }
 
-    /// Mean loss of windows of token ids, `[B, T]`.
+    /// Returns the mean loss of windows of token ids, `[B, T]`.
     pub fn loss(&self, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         candle_nn::loss::cross_entropy(&self.logits(inputs)?, &targets.flatten_all()?)
     }
 
-    /// Logits of windows of token ids, `[B T, V]`.
+    /// Returns the logits of windows of token ids, `[B T, V]`.
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let c = self.config;
         let (b, t) = inputs.dims2()?;

@@ -1,4 +1,4 @@
-//! Knowledge distillation: the loss at the head and its gradients, for a student and a teacher of different width.
+//! Checks knowledge distillation: the loss at the head and its gradients, for a student and a teacher of different width.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl fmt::Display for Mix {
     }
 }
 
-/// Loss of each row of logits `[M, V]`, from the definition (Hinton et al., arXiv 1503.02531).
+/// Computes the loss of each row of logits `[M, V]` from the definition (Hinton et al., arXiv 1503.02531).
 pub fn row_losses(logits: &Tensor, taught: &Tensor, targets: &Tensor, mix: Mix) -> Result<Tensor> {
     let of_rows = candle_nn::ops::log_softmax(logits, 1)?;
     let hard = of_rows
@@ -47,7 +47,7 @@ pub fn teacher(model: &Decoder, ws: &Workspace, device: &Device) -> Result<Teach
 }
 
 impl SelfTest<'_> {
-    /// Checks distillation at the head and of whole models.
+    /// Checks distillation at the head and in complete models.
     pub fn distillation(&mut self) {
         for (student, teacher) in self.pairs() {
             let drawn = (self.ragged(90), self.ragged(100), self.ragged(900));
@@ -66,7 +66,7 @@ impl SelfTest<'_> {
         self.taught_models();
     }
 
-    /// Precisions of students and teachers. On a GPU, a student in bf16 has a teacher in bf16.
+    /// Returns precisions of students and teachers. On a GPU, a student in bf16 has a teacher in bf16.
     fn pairs(&self) -> Vec<(Case, Case)> {
         let cases = self.cases();
         let all = cases.iter().flat_map(|&student| {

@@ -1,4 +1,4 @@
-//! Linear layers, norms, activations, embeddings, the head.
+//! Checks linear layers, norms, activations, embeddings and the head.
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Embedding, LayerNorm, Linear, Module, RmsNorm};
@@ -92,7 +92,7 @@ impl SelfTest<'_> {
         let layer = Linear::new(weight.clone(), Some(exact(&bias)?));
         let y = layer.forward(&xv)?;
         let mut shares = Vec::new();
-        // Onto the residual stream, which is f32 always.
+        // Added to the residual stream, which is always f32.
         let out = self.poisoned_there(&[m, n], DType::F32)?;
         ops::linear(compute, &out, &x, &w, layout, Some(&bias), Some(&residual))?;
         shares.push(self.agree(&out, &(&y + exact(&residual)?)?, SUMS)?);
@@ -109,7 +109,7 @@ impl SelfTest<'_> {
         let dx = self.poisoned_there(&[m, k], dtype)?;
         ops::linear_backward_input(compute, &dx, &dy, &w, layout)?;
         shares.push(self.agree(&dx, &want_dx, case.activation())?);
-        // Gradients of weights replace what is there, or are added to it. A bias takes dy as it is.
+        // Gradients of weights replace earlier values, or are added to them. A bias takes dy without rounding.
         let dw = self.normal_there(&sides(layout, k, n), DType::F32, 1.0)?;
         let db = self.normal_there(&[n], DType::F32, 1.0)?;
         let written_dw = self.poisoned_there(&sides(layout, k, n), DType::F32)?;
@@ -155,7 +155,7 @@ impl SelfTest<'_> {
         let want = layer.forward(&case.operand(&x)?)?;
         let mut shares = vec![self.agree(&pre, &want, case.activation())?];
         shares.push(self.agree(&act, &want.gelu()?, case.activation())?);
-        // The layer as the one after a GELU.
+        // The layer follows a GELU.
         let dy = self.normal_there(&[m, n], dtype, 1.0)?;
         let pre = self.normal_there(&[m, k], dtype, 2.0)?;
         let d = self.poisoned_there(&[m, k], dtype)?;
@@ -229,7 +229,7 @@ impl SelfTest<'_> {
     fn activation_layers(&mut self, dtype: DType, n: usize) -> Result<Vec<f64>> {
         let x = self.normal_there(&[n], dtype, 3.0)?;
         let mut values = ops::read(&x)?;
-        // What a normal distribution never gives.
+        // Values that a normal distribution hardly ever gives.
         let ends = [0.0, -0.0, 1e-20, 12.0, -12.0, 60.0, -60.0, 1.0, -1.0];
         for (value, end) in values.iter_mut().rev().zip(ends) {
             *value = end;
@@ -280,7 +280,7 @@ impl SelfTest<'_> {
     fn embedding_layer(&mut self, (b, t): (usize, usize), c: usize, v: usize) -> Result<Vec<f64>> {
         let ids = self.ids(&[b, t], v)?;
         let wte = self.normal_there(&[v, c], DType::F32, 1.0)?;
-        // Positions beyond the windows are left alone.
+        // Positions beyond the windows must not change.
         let wpe = self.normal_there(&[t + 3, c], DType::F32, 1.0)?;
         let (tokens, positions) = (variable(&exact(&wte)?)?, variable(&exact(&wpe)?)?);
         let plain = Embedding::new(tokens.as_tensor().clone(), c).forward(&ids.cpu)?;
@@ -321,7 +321,7 @@ impl SelfTest<'_> {
         let target = targets.cpu.flatten_all()?;
         let losses = of_rows.gather(&target.unsqueeze(1)?, 1)?.neg()?;
         let mean = candle_nn::loss::cross_entropy(&logits, &target)?;
-        // The gradient of the rows' sum times this.
+        // Factor on the sum of the rows, whose gradient is computed.
         let scale = 0.25f32;
         let all = Tensor::new(m as f64 * f64::from(scale), &Device::Cpu)?;
         let [want_dx, want_dw] = gradients(&mean, &all, [&xv, &wv])?;
@@ -367,7 +367,7 @@ enum Norm {
 }
 
 impl Norm {
-    /// candle-nn's norm that has a gradient.
+    /// Computes candle-nn's norm that has a gradient.
     fn of(self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (w, eps) = (w.clone(), f64::from(EPS));
         match self {
@@ -378,7 +378,7 @@ impl Norm {
     }
 }
 
-/// A weight as PyTorch's and candle-nn's layers have it, `[out, in]`.
+/// Returns a weight in the layout of PyTorch's and candle-nn's layers, `[out, in]`.
 pub fn rows_of_outputs(w: &Tensor, layout: Layout) -> Result<Tensor> {
     match layout {
         Layout::InOut => w.t(),
@@ -386,14 +386,14 @@ pub fn rows_of_outputs(w: &Tensor, layout: Layout) -> Result<Tensor> {
     }
 }
 
-/// The tanh-approximated GELU of differentiable parts: candle's own gradient of it has constants of six digits.
+/// Computes the tanh-approximated GELU from differentiable operations: candle's own gradient of it has constants of six digits.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     let inner = (x + (x.sqr()? * x)?.affine(0.044715, 0.0)?)?;
     let tanh = (inner * (2.0 / std::f64::consts::PI).sqrt())?.tanh()?;
     (x * tanh.affine(0.5, 0.5)?)?.affine(1.0, 0.0)
 }
 
-/// GELU with the error function, for the same reason.
+/// Computes GELU with the error function from differentiable operations, for the same reason.
 pub fn gelu_erf(x: &Tensor) -> Result<Tensor> {
     let erf = (x / 2f64.sqrt())?.erf()?;
     x * erf.affine(0.5, 0.5)?

@@ -1,4 +1,4 @@
-//! Logits far from zero, and copies of chosen rows.
+//! Checks logits far from zero, and copies of chosen rows.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -8,7 +8,7 @@ use super::exact;
 use crate::ops::{self, Accumulation};
 
 impl SelfTest<'_> {
-    /// Elements from one row of logits to the next.
+    /// Returns the stride of rows of logits, in elements.
     pub(super) fn stride(&self, vocab: usize) -> usize {
         match self.device.is_cuda() {
             true => ops::logits::stride(vocab),
@@ -16,15 +16,15 @@ impl SelfTest<'_> {
         }
     }
 
-    /// Losses of logits that all lie near -100, as GPT-2's do: no more than 1e-3 nats off. Those of training may be rounded to
-    /// bf16 on a GPU (`HEIRLOOM_LOGITS`), whose steps are 0.5 there.
+    /// Checks losses of logits that all lie near -100, like GPT-2's: the error must be at most 1e-3 nats. In training on a GPU, logits
+    /// may be rounded to bf16 (`HEIRLOOM_LOGITS`), with steps of 0.5 there.
     pub(super) fn distant_logits(
         &mut self,
         case: Case,
         (m, c, v): (usize, usize, usize),
     ) -> Result<Vec<f64>> {
         const MOST: f64 = 1e-3;
-        // The last channel gives every logit the same offset, -100, in numbers that bf16 has.
+        // The last channel adds the same offset, -100, to every logit, in numbers that bf16 can represent.
         let mut with_channel = |rows: usize, scale: f32, last: f32| -> Result<Tensor> {
             let mut values = ops::read(&self.normal_there(&[rows, c], case.dtype, scale)?)?;
             for row in values.chunks_mut(c) {
@@ -68,7 +68,7 @@ impl SelfTest<'_> {
         Ok(shares)
     }
 
-    /// Copies of rows in an order of their own, some of them twice.
+    /// Checks copies of rows in a random order, some of them twice.
     pub(super) fn chosen_rows(&mut self, dtype: DType) -> Result<Vec<f64>> {
         let x = self.normal_there(&[40, 24], dtype, 1.0)?;
         let rows = [39, 0, 1, 2, 3, 3, 17, 16, 20, 21];
@@ -80,10 +80,10 @@ impl SelfTest<'_> {
     }
 }
 
-/// The largest difference, as a share of `most`.
+/// Returns the largest difference as a share of `most`.
 ///
 /// # Errors
-/// When it is larger, or not a number.
+/// When the difference is larger than `most`, or not a number.
 fn largest_difference(got: impl Iterator<Item = f64>, want: &[f64], most: f64) -> Result<f64> {
     let mut largest: f64 = 0.0;
     for (i, (got, want)) in got.zip(want).enumerate() {

@@ -1,9 +1,9 @@
-//! Ops and models against candle: candle-nn's layers, losses and optimizer and candle's autograd, in f64 on the CPU. They
-//! share no code with the ops, which are checked on whatever device they run on.
+//! Compares ops and models with candle: candle-nn's layers, losses and optimizer and candle's autograd, in f64 on the CPU. These do
+//! not share code with the ops, which are checked on any device.
 //!
-//! Operands of products in bf16 are rounded for the oracle as the device rounds them, so that what is left are sums in f32,
-//! and in bf16 what is rounded between an op's products. Distances are relative to an element's size and the root mean
-//! square of all ([`Tolerance`](super::compare::Tolerance)):
+//! Operands of products in bf16 are rounded for the oracle as on the device. The remaining errors are those of sums in f32 and, in
+//! bf16, of rounding between an op's products. Distances are relative to an element's size and the root mean square of all
+//! ([`Tolerance`](super::compare::Tolerance)):
 //!
 //! | | f32 | bf16 on the CPU | bf16 on a GPU |
 //! |---|---|---|---|
@@ -18,7 +18,7 @@
 //! | attention, its probabilities rounded | 3e-5 | 4e-2, in norm 5e-3 | 4e-2, in norm 1e-2 |
 //! | its gradient, a difference of nearly equal numbers | 3e-5 | 1.5e-1, in norm 1e-2 | 1.5e-1, in norm 2e-2 |
 //! | a model's gradients, in norm | 1e-5 | 8e-2 | three times the CPU's, and 5e-3 |
-//! | the same of a batch in parts, compared with the whole batch's | 1e-5 | 1e-4 | 2e-2 |
+//! | a model's gradients of a batch in parts, compared with those of the complete batch | 1e-5 | 1e-4 | 2e-2 |
 
 mod attention;
 mod composed;
@@ -42,12 +42,12 @@ use crate::ops::{self, Layout, Precision};
 const SUMS: Tolerance = Tolerance(3e-5);
 
 impl Case {
-    /// Tolerance of an output of the activations' type.
+    /// Returns the tolerance of an output of the activations' type.
     fn activation(self) -> Tolerance {
         activation(self.dtype)
     }
 
-    /// One of three tolerances: in f32, in bf16 on the CPU and on a GPU.
+    /// Returns one of three tolerances: for f32, for bf16 on the CPU, or for bf16 on a GPU.
     fn one_of(self, f32: f64, cpu: f64, gpu: f64) -> Tolerance {
         Tolerance(match (self.compute, self.dtype) {
             (Precision::F32, _) => f32,
@@ -56,7 +56,7 @@ impl Case {
         })
     }
 
-    /// A tensor's values as products take them, in f64.
+    /// Returns a tensor's values as products read them, in f64.
     fn operand(self, t: &Tensor) -> Result<Tensor> {
         let values = ops::read(t)?;
         let round = |&v: &f32| match self.compute {
@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-/// Tolerance of one op's output of this type.
+/// Returns the tolerance of an op's output of this type.
 fn activation(dtype: DType) -> Tolerance {
     match dtype {
         DType::BF16 => Tolerance(2e-2),
@@ -76,18 +76,18 @@ fn activation(dtype: DType) -> Tolerance {
     }
 }
 
-/// A tensor's values in f64, on the CPU.
+/// Returns a tensor's values in f64, on the CPU.
 fn exact(t: &Tensor) -> Result<Tensor> {
     let values = ops::read(t)?.into_iter().map(f64::from).collect();
     Tensor::from_vec(values, t.shape(), &Device::Cpu)
 }
 
-/// The variables of gradients.
+/// Makes a variable, for gradients.
 fn variable(t: &Tensor) -> Result<Var> {
     Var::from_tensor(t)
 }
 
-/// Gradients of `Σ y dy` for each of `of`.
+/// Returns the gradients of `Σ y dy` for each of `of`.
 fn gradients<const N: usize>(y: &Tensor, dy: &Tensor, of: [&Var; N]) -> Result<[Tensor; N]> {
     let grads = (y * dy)?.sum_all()?.backward()?;
     let mut all = Vec::with_capacity(N);
@@ -103,7 +103,7 @@ fn gradients<const N: usize>(y: &Tensor, dy: &Tensor, of: [&Var; N]) -> Result<[
     }
 }
 
-/// The shape of a weight of k inputs and n outputs.
+/// Returns the shape of a weight of k inputs and n outputs.
 fn sides(layout: Layout, k: usize, n: usize) -> [usize; 2] {
     match layout {
         Layout::InOut => [k, n],
@@ -112,7 +112,7 @@ fn sides(layout: Layout, k: usize, n: usize) -> [usize; 2] {
 }
 
 impl SelfTest<'_> {
-    /// The size itself on the CPU; on a GPU the next multiple of eight, which its products want.
+    /// Returns the size itself on the CPU, and on a GPU the next multiple of eight, which its products need.
     fn fit(&self, size: usize) -> usize {
         match self.device.is_cuda() {
             true => size.next_multiple_of(8),
@@ -120,7 +120,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// The model's shape with head and MLP sizes as [`Self::fit`] gives them.
+    /// Returns the model's shape with head and MLP sizes of [`Self::fit`].
     fn fitted(&self, config: &DecoderConfig) -> DecoderConfig {
         DecoderConfig {
             head_size: self.fit(config.head_size),
@@ -129,7 +129,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// A random size from 1 to `most`.
+    /// Returns a random size from 1 to `most`.
     fn ragged(&mut self, most: usize) -> usize {
         let size = self.rng.random_range(1..=most);
         self.fit(size)

@@ -1,4 +1,4 @@
-//! Whole models of both families: losses, gradients, and steps of AdamW.
+//! Checks complete models of both families: losses, gradients, and steps of AdamW.
 
 use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{AdamW, Optimizer as _};
@@ -27,17 +27,17 @@ const SIZES: Sizes = Sizes {
 pub(super) const BATCH: usize = 2;
 pub(super) const TIME: usize = 70;
 
-/// A gradient this much smaller than the mean one is rounding: a bias on keys shifts a row's scores alike.
+/// A gradient below this share of the mean gradient is only rounding error: a bias on keys shifts all scores of a row equally.
 const SMALL: f64 = 1e-2;
 
-/// Small decoders, each with one part or another: GPT-2 with biases and attention scales of its own, without biases, with
-/// the exact GELU and a head of its own; Llama with shared keys, Llama 3, Qwen2, Llama with biases, OLMo.
+/// Returns small decoders that together have every part: GPT-2 with biases and attention scales, without biases, and with the exact
+/// GELU and an untied head; Llama with shared keys, Llama 3, Qwen2, Llama with biases, OLMo.
 pub fn configs() -> Vec<(&'static str, DecoderConfig)> {
     let gpt2 = DecoderConfig {
         attention_scales: vec![1.0, 0.5, 1.0 / 3.0],
         ..DecoderConfig::gpt2(SIZES, true)
     };
-    // Four query heads of ten channels for each two key and value heads; not as wide as the residual stream.
+    // Four query heads of ten channels, two of them for each key and value head; together not as wide as the residual stream.
     let llama = DecoderConfig {
         n_head: 4,
         n_kv_head: 2,
@@ -113,7 +113,7 @@ pub(super) fn of_name(name: &str) -> DecoderConfig {
 }
 
 impl SelfTest<'_> {
-    /// Checks losses, gradients and steps of whole models.
+    /// Checks losses, gradients and steps of complete models.
     pub fn whole_models(&mut self) {
         for (name, config) in configs() {
             let config = self.fitted(&config);
@@ -155,7 +155,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// A model whose norms and biases are not at their trivial start.
+    /// Makes a model whose norms and biases are not ones and zeros.
     pub(super) fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 7, device)?;
         for (i, p) in model.params.iter().enumerate() {
@@ -212,7 +212,7 @@ impl SelfTest<'_> {
         pass(&model, &ws)?;
         let mut shares = vec![self.mean_loss(&ws, &loss, case)?];
         let distances = Distances::new(&wanted, &model)?;
-        // A GPU rounds activations as well: it may lie so many times further away than the CPU.
+        // A GPU also rounds activations, so its tolerance is a multiple of the CPU's error.
         let rounded = match (case.compute, self.device.is_cuda()) {
             (Precision::Bf16, true) => {
                 let cpu = Decoder::zeros(config.clone(), &Device::Cpu)?;
@@ -253,7 +253,7 @@ impl SelfTest<'_> {
         self.agree(&mean, want, case.one_of(1e-6, 1e-3, 5e-3))
     }
 
-    /// Norms of W_Q's and W_K's gradients, in either family's layout.
+    /// Checks the norms of W_Q's and W_K's gradients, in either family's layout.
     fn query_key_norms(
         &mut self,
         model: &Decoder,
@@ -290,7 +290,7 @@ impl SelfTest<'_> {
         Ok(())
     }
 
-    /// Steps on one batch next to candle-nn's AdamW, with clipping and a decay of matrices alone.
+    /// Compares steps on one batch with candle-nn's AdamW, with clipping, and weight decay for matrices only.
     fn steps_of(&mut self, config: &DecoderConfig, case: Case) -> Result<Vec<f64>> {
         const STEPS: usize = 6;
         const LR: f64 = 1e-3;
@@ -366,7 +366,7 @@ impl SelfTest<'_> {
     }
 }
 
-/// Buffers with these token ids.
+/// Makes buffers with these token ids.
 pub(super) fn workspace(
     config: &DecoderConfig,
     compute: Precision,

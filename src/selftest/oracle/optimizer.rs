@@ -1,4 +1,4 @@
-//! AdamW, Muon and sums.
+//! Checks AdamW, Muon and sums.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::{Optimizer as _, ParamsAdamW};
@@ -12,7 +12,7 @@ use crate::ops::{self, AdamW, Block, MuonRoom};
 /// values by up to 3.4.
 const ORTHOGONAL: Tolerance = Tolerance(1e-3);
 
-/// candle-nn's settings for an update.
+/// Returns candle-nn's settings for an update.
 pub fn settings(o: &AdamW) -> ParamsAdamW {
     ParamsAdamW {
         lr: o.lr.into(),
@@ -39,7 +39,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// Three tensors side by side: the first one older than the others, the last one without decay.
+    /// Checks three adjacent tensors: the first one has made more steps than the others, and the last one has no decay.
     fn adamw_of(&mut self, n: usize) -> Result<Vec<f64>> {
         let (one, two) = (n / 3, n / 2);
         let parts = [one, two, n - one - two];
@@ -68,13 +68,13 @@ impl SelfTest<'_> {
         let mut shares = Vec::new();
         for step in 1..=4u32 {
             let g = self.normal_there(&[n], DType::F32, 0.1)?;
-            // In the first step there is the first tensor alone.
+            // The first step updates only the first tensor.
             let there = if step == 1 { 1 } else { 3 };
             let mut from = 0;
             let mut updates = Vec::new();
             for (i, len) in parts.into_iter().enumerate().take(there) {
                 let grad = exact(&g.narrow(0, from, len)?)?.affine(0.5, 0.0)?;
-                // A gradient that is this tensor.
+                // Makes a gradient that equals this tensor.
                 let grads = (vars[i].as_tensor() * &grad)?.sum_all()?.backward()?;
                 optimizers[i].step(&grads)?;
                 update.weight_decay = if i == 2 { 0.0 } else { 0.1 };
@@ -177,7 +177,7 @@ impl SelfTest<'_> {
         Ok(share.max(self.agree(&x, &want, SUMS)?))
     }
 
-    /// Sums are made in f64: a share of 1e-9 of them.
+    /// Checks sums, which are computed in f64, to a share of 1e-9.
     fn sums_of(&mut self, x: &Tensor) -> Result<f64> {
         let x64 = exact(x)?;
         let squares = x64.sqr()?.sum_all()?.to_scalar::<f64>()?;

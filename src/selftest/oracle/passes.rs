@@ -1,5 +1,5 @@
-//! Steps of several passes: the gradients of a batch's parts add up to the batch's. That one pass is right is checked by
-//! candle ([`super::models`]).
+//! Checks steps of several passes: the gradients of a batch's parts add up to the batch's. A single pass is compared with candle in
+//! [`super::models`].
 
 use candle_core::{Result, bail};
 
@@ -11,7 +11,7 @@ use crate::ops::{self, Accumulation, Precision, Sums};
 use crate::train::Optimizer;
 
 impl SelfTest<'_> {
-    /// Checks that windows one by one give the losses, the gradients and their norm that all windows at once give.
+    /// Checks that windows one by one give the same losses, gradients and norm as all windows at once.
     pub fn passes(&mut self) {
         for (name, config) in configs() {
             let config = self.fitted(&config);
@@ -37,7 +37,7 @@ impl SelfTest<'_> {
         ops::zero(&model.grads.flat)?;
         let want = pass(&model, &whole, Accumulation::Add, &mut sums)?;
 
-        // What the first pass does not write shows.
+        // NaN shows elements that the first pass does not write.
         ops::write(&model.grads.flat, &vec![f32::NAN; want.gradients.len()])?;
         sums.clear()?;
         let mut got = None;
@@ -51,7 +51,7 @@ impl SelfTest<'_> {
         let Some(got) = got else {
             bail!("no pass was made")
         };
-        // Sums of another order, and on a GPU products of other shapes, whose outputs are bf16.
+        // The order of summation differs and, on a GPU, the shapes of products, whose outputs are bf16.
         let allowed = match (case.compute, self.device.is_cuda()) {
             (Precision::F32, _) => 1e-5,
             (Precision::Bf16, false) => 1e-4,
@@ -77,7 +77,7 @@ struct Left {
     losses: f64,
 }
 
-/// One pass over the windows in `ws`.
+/// Runs a pass over the windows in `ws`.
 fn pass(model: &Decoder, ws: &Workspace, how: Accumulation, sums: &mut Sums) -> Result<Left> {
     let scale = 1.0 / (BATCH * TIME) as f32;
     model.forward_backward_with(ws, how, |head| head.cross_entropy(scale))?;

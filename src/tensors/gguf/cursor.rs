@@ -1,6 +1,6 @@
-//! Numbers and texts one after the other, never more than there are.
+//! Reads numbers and bytes in order, without reading past the end.
 
-/// Bytes that are read from front to back. Reading past the end gives `None` and moves nothing.
+/// Bytes that are read from front to back. A read past the end returns `None` and does not move.
 pub struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
@@ -11,17 +11,17 @@ impl<'b> Cursor<'b> {
         Self { bytes, at: 0 }
     }
 
-    /// Bytes read so far.
+    /// Returns the number of bytes read so far.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    /// Bytes that are left.
+    /// Returns the number of remaining bytes.
     pub fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// The next `n` bytes.
+    /// Returns the next `n` bytes.
     pub fn take(&mut self, n: usize) -> Option<&'b [u8]> {
         let taken = self.bytes[self.at..].get(..n)?;
         self.at += n;
@@ -33,7 +33,7 @@ impl<'b> Cursor<'b> {
     }
 }
 
-/// Numbers as they lie in a file, little-endian.
+/// Numbers in a file, little-endian.
 pub trait Number: Sized {
     const BYTES: usize;
     fn read(cursor: &mut Cursor<'_>) -> Option<Self>;

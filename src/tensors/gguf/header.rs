@@ -1,4 +1,4 @@
-//! A file's header, parsed strictly: nothing in it is believed before the bytes that are left have been counted.
+//! Parses a file's header strictly: every count is compared with the remaining bytes before it is used.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,23 +9,23 @@ use crate::tensors::dtype::count;
 use crate::tensors::{DType, Entry, Info, TensorError};
 use crate::text;
 
-/// Most bytes of metadata and tensors' places together; the largest vocabularies take about ten megabytes.
+/// Most bytes of metadata and tensor descriptions together; the largest vocabularies take about ten megabytes.
 const LARGEST_HEADER: usize = 100_000_000;
-/// Fewest bytes of one key with its value, and of one tensor's name and place, in any version.
+/// Fewest bytes of a key with its value, and of a tensor's description, in any version.
 const KEY_BYTES: usize = 4 + 4 + 1;
 const TENSOR_BYTES: usize = 4 + 4 + 4 + 8;
-/// Most keys, and most tensors: room for them is made before they are read.
+/// Most keys, and most tensors: memory for them is reserved before they are read.
 const MOST: usize = 1 << 20;
 /// The key with the number of files that a model was split into.
 const SPLIT_KEY: &str = "split.count";
 
-/// The header before the data.
+/// The parsed header.
 pub struct Header {
     pub metadata: Metadata,
     pub tensors: Vec<(String, Entry)>,
 }
 
-/// Describes a file that begins neither like GGUF nor like anything else that is read.
+/// Returns an explanation for a file of a format before GGUF; `None` for any other file.
 pub fn stranger(beginning: &[u8]) -> Option<&'static str> {
     let old = [b"lmgg", b"tjgg", b"algg", b"fmgg"];
     let is_old = old.iter().any(|magic| beginning.starts_with(*magic));
@@ -37,8 +37,8 @@ pub fn stranger(beginning: &[u8]) -> Option<&'static str> {
 /// Parses the header of a mapped file and checks that every tensor lies within it.
 ///
 /// # Errors
-/// When it is damaged or cut off, of another version or byte order, one part of several, or holds a tensor of a type that
-/// nobody knows.
+/// When the file is damaged or cut off, has another version or byte order, is one part of several, or holds a tensor of an
+/// unknown type.
 pub fn parse(path: &Path, file: &[u8]) -> Result<Header, TensorError> {
     let head = &file[..file.len().min(LARGEST_HEADER)];
     let mut reader = Reader {
@@ -54,7 +54,7 @@ pub fn parse(path: &Path, file: &[u8]) -> Result<Header, TensorError> {
     check_whole(path, &metadata)?;
     let alignment = alignment(path, &metadata)?;
     let stated = reader.tensors(tensors)?;
-    // Empty files need no padding behind the header, others have it before the first byte of data.
+    // The header is padded before the first byte of data. A file without data need not have the padding.
     let data = reader.cursor.position().next_multiple_of(alignment);
     let tensors = place(path, stated, data, alignment, file.len())?;
     Ok(Header { metadata, tensors })
@@ -70,9 +70,9 @@ struct Stated {
 struct Reader<'b> {
     path: &'b Path,
     cursor: Cursor<'b>,
-    /// Whether the end of what is read is the end of the file.
+    /// Whether the bytes in `cursor` end at the end of the file.
     is_cut: bool,
-    /// Lengths and dimensions have 32 bits in version 1, 64 later.
+    /// Whether the version is 1, in which lengths and dimensions have 32 bits instead of 64.
     v1: bool,
 }
 
@@ -110,7 +110,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A length, of 32 or 64 bits.
+    /// Reads a length of 32 or 64 bits.
     fn length(&mut self) -> Result<u64, TensorError> {
         if self.v1 {
             self.number::<u32>().map(u64::from)
@@ -119,7 +119,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number of things that take at least so many bytes each.
+    /// Reads a number of items, and checks that the rest of the file can hold them at `each` bytes at least.
     fn count(&mut self, of: &str, each: usize) -> Result<usize, TensorError> {
         let n = self.length()?;
         let most = self.cursor.left() / each;
@@ -131,7 +131,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number of keys or tensors.
+    /// Reads a number of keys or tensors.
     fn entries(&mut self, of: &str, each: usize) -> Result<usize, TensorError> {
         match self.count(of, each)? {
             n if n <= MOST => Ok(n),
@@ -141,11 +141,11 @@ impl Reader<'_> {
 
     fn bytes(&mut self) -> Result<&[u8], TensorError> {
         let n = self.count("bytes of text", 1)?;
-        // The length was compared with what is left.
+        // The length was already compared with the remaining bytes.
         self.cursor.take(n).ok_or_else(|| self.end())
     }
 
-    /// A key or a tensor's name.
+    /// Reads a key or a tensor's name.
     fn name(&mut self, of: &str) -> Result<String, TensorError> {
         let bytes = self.bytes()?.to_vec();
         String::from_utf8(bytes).map_err(|e| {
@@ -280,7 +280,7 @@ impl Reader<'_> {
                 ),
             });
         };
-        // Blocks do not go over the end of a row.
+        // Blocks must not cross the end of a row.
         let row = shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(dtype.block()) {
             return Err(self.damaged(format!(
@@ -322,7 +322,7 @@ fn alignment(path: &Path, metadata: &Metadata) -> Result<usize, TensorError> {
     Err(TensorError::damaged(path, what))
 }
 
-/// The tensors in the header's order, each within the file and none over another.
+/// Returns the tensors in the header's order. Checks that each lies within the file, and that they do not overlap.
 fn place(
     path: &Path,
     stated: Vec<Stated>,

@@ -9,17 +9,17 @@ use crate::text;
 
 /// The metadata of a file, in its order.
 ///
-/// Texts in it are as the file has them but for bytes that are no UTF-8, which became replacement characters.
+/// Texts are unchanged, except that bytes that are not valid UTF-8 have become replacement characters.
 #[derive(Debug, Clone)]
 pub struct Metadata {
     path: PathBuf,
     entries: Vec<(String, Value)>,
-    /// Places in `entries`.
+    /// Indices into `entries`.
     by_key: HashMap<String, usize>,
 }
 
 impl Metadata {
-    /// The keys are different from each other.
+    /// Makes the metadata from entries with distinct keys.
     pub(super) fn new(path: &Path, entries: Vec<(String, Value)>) -> Self {
         let keys = entries.iter().map(|(key, _)| key.clone());
         Self {
@@ -29,22 +29,22 @@ impl Metadata {
         }
     }
 
-    /// All keys and values.
+    /// Iterates over all keys and values.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.entries
             .iter()
             .map(|(key, value)| (key.as_str(), value))
     }
 
-    /// A key's value.
+    /// Returns a key's value.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.by_key.get(key).map(|&i| &self.entries[i].1)
     }
 
-    /// Reads a key (`metadata.optional("llama.rope.scale", Metadata::f32)`); `None` when the key is not there.
+    /// Reads a key (`metadata.optional("llama.rope.scale", Metadata::f32)`). Returns `None` if the key is missing.
     ///
     /// # Errors
-    /// When the key is there and of another type.
+    /// When the key exists with another type.
     pub fn optional<'m, T>(
         &'m self,
         key: &str,
@@ -56,10 +56,10 @@ impl Metadata {
         }
     }
 
-    /// A text.
+    /// Returns a text.
     ///
     /// # Errors
-    /// When the key is missing or of another type; as with all that follow.
+    /// When the key is missing or has another type; so do all functions that follow.
     pub fn str(&self, key: &str) -> Result<&str, TensorError> {
         match self.need(key)? {
             Value::Str(v) => Ok(v),
@@ -67,22 +67,22 @@ impl Metadata {
         }
     }
 
-    /// An integer of any width that fits.
+    /// Returns an integer, stored in any width, that fits.
     pub fn u32(&self, key: &str) -> Result<u32, TensorError> {
         self.integer(key)
     }
 
-    /// An integer of any width that fits.
+    /// Returns an integer, stored in any width, that fits.
     pub fn u64(&self, key: &str) -> Result<u64, TensorError> {
         self.integer(key)
     }
 
-    /// An integer of any width that fits.
+    /// Returns an integer, stored in any width, that fits.
     pub fn usize(&self, key: &str) -> Result<usize, TensorError> {
         self.integer(key)
     }
 
-    /// A finite float.
+    /// Returns a finite float.
     pub fn f32(&self, key: &str) -> Result<f32, TensorError> {
         let value = match self.need(key)? {
             Value::F32(v) => *v,
@@ -96,7 +96,7 @@ impl Metadata {
         }
     }
 
-    /// A truth value.
+    /// Returns a truth value.
     pub fn bool(&self, key: &str) -> Result<bool, TensorError> {
         match self.need(key)? {
             Value::Bool(v) => Ok(*v),
@@ -104,7 +104,7 @@ impl Metadata {
         }
     }
 
-    /// An array of texts.
+    /// Returns an array of texts.
     pub fn strs(&self, key: &str) -> Result<&[String], TensorError> {
         match self.need(key)? {
             Value::Array(Array::Str(v)) => Ok(v),
@@ -112,7 +112,7 @@ impl Metadata {
         }
     }
 
-    /// An array of f32.
+    /// Returns an array of f32.
     pub fn f32s(&self, key: &str) -> Result<&[f32], TensorError> {
         match self.need(key)? {
             Value::Array(Array::F32(v)) => Ok(v),
@@ -120,12 +120,12 @@ impl Metadata {
         }
     }
 
-    /// An array of integers of any width that fit.
+    /// Returns an array of integers, stored in any width, that fit.
     pub fn i32s(&self, key: &str) -> Result<Vec<i32>, TensorError> {
         self.integers(key)
     }
 
-    /// An array of integers of any width that fit.
+    /// Returns an array of integers, stored in any width, that fit.
     pub fn u32s(&self, key: &str) -> Result<Vec<u32>, TensorError> {
         self.integers(key)
     }

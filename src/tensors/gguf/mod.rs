@@ -1,7 +1,7 @@
-//! GGUF, versions 1 to 3, little-endian: magic, version, counts, metadata, tensors' names and places, data.
+//! Reads and writes GGUF, versions 1 to 3, little-endian: magic, version, counts, metadata, tensor descriptions, data.
 //!
-//! Parsed here and not by candle, which reserves what a header's counts ask for and does not compare places with the file's
-//! length. Blocks are candle's to turn into f32.
+//! Parsed here and not by candle, which reserves memory for any count in a header and does not compare offsets with the file's
+//! length. Candle converts blocks to f32.
 
 mod cursor;
 mod header;
@@ -16,11 +16,11 @@ pub use save::{save, stored_as};
 
 pub use value::{Array, Value};
 
-/// How every file begins.
+/// The first bytes of every file.
 pub const MAGIC: &[u8; 4] = b"GGUF";
-/// Where tensors may begin when the metadata show nothing else.
+/// Alignment of tensors, unless the metadata set another.
 const ALIGNMENT: usize = 32;
-/// The metadata key that says otherwise.
+/// The metadata key that sets another alignment.
 const ALIGNMENT_KEY: &str = "general.alignment";
 /// Most dimensions of a tensor.
 const DIMENSIONS: usize = 4;

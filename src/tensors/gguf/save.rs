@@ -1,4 +1,4 @@
-//! Writing GGUF version 3.
+//! Writes GGUF version 3.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::tensors::save::{Sink, Spec, check, total};
 use crate::tensors::{DType, TensorError};
 
 const VERSION: u32 = 3;
-/// ggml keeps names in 64 bytes, the last of which is zero.
+/// Most bytes of a name: ggml keeps names in 64 bytes, of which the last is zero.
 const LONGEST_NAME: usize = 63;
 /// The key with the edition of ggml's blocks.
 const QUANTIZATION_KEY: &str = "general.quantization_version";
 const QUANTIZATION: u32 = 2;
 
-/// The type that a tensor is stored as: by its list, but for Q8_0 when rows are not a whole number of blocks, which
-/// becomes F16, or F32 for vectors, as ggml keeps those.
+/// Returns the type in which a tensor is stored. That is the requested type, except that Q8_0 with rows that do not fill complete
+/// blocks becomes F16, or F32 for vectors, as in ggml.
 pub fn stored_as(spec: &Spec) -> DType {
     let row = spec.shape.last().copied().unwrap_or(1);
     match spec.dtype {
@@ -26,7 +26,7 @@ pub fn stored_as(spec: &Spec) -> DType {
     }
 }
 
-/// Writes a GGUF file, as a rule [an output's](crate::tensors::Output::content), and flushes it to the disk. `path` is the
+/// Writes a GGUF file, usually [an output's](crate::tensors::Output::content), and flushes it to the disk. `path` is the
 /// file's, for messages.
 ///
 /// The metadata are written in their order, `general.alignment` (and `general.quantization_version` when there are
@@ -69,7 +69,7 @@ pub fn save<E: From<TensorError>>(
     Ok(())
 }
 
-/// The metadata with what every file has.
+/// Adds the metadata that every file has.
 fn complete(
     path: &Path,
     metadata: &[(String, Value)],
@@ -114,7 +114,7 @@ fn header(metadata: &[(String, Value)], specs: &[Spec], sizes: &[u64]) -> Vec<u8
     let mut offset = 0u64;
     for (spec, size) in specs.iter().zip(sizes) {
         put_text(&mut out, &spec.name);
-        // Readers differ on tensors without dimensions: one value is a vector of one.
+        // Readers treat tensors without dimensions differently, so a single value is written as a vector of one.
         let one = [1];
         let shape = if spec.shape.is_empty() {
             &one[..]
@@ -138,7 +138,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// The type's number and the value. [`super::header`] reads them.
+/// Writes the type's number and the value, which [`super::header`] reads.
 fn put_value(out: &mut Vec<u8>, value: &Value) {
     let mut put = |id: u32, bytes: &[u8]| {
         out.extend(id.to_le_bytes());

@@ -36,7 +36,7 @@ pub enum Array {
 }
 
 impl Value {
-    /// An integer of whatever width and sign; `None` for other values.
+    /// Returns an integer of any width and sign; `None` for other values.
     pub(super) fn integer(&self) -> Option<i128> {
         Some(match *self {
             Self::U8(v) => v.into(),
@@ -68,7 +68,7 @@ impl Value {
 }
 
 impl Array {
-    /// The integers of an array of them; `None` for other arrays.
+    /// Returns the integers of an array of integers; `None` for other arrays.
     pub(super) fn integers<T: TryFrom<i128>>(&self) -> Option<Result<Vec<T>, i128>> {
         fn all<S: Copy + Into<i128>, T: TryFrom<i128>>(values: &[S]) -> Result<Vec<T>, i128> {
             let fit = |&v: &S| T::try_from(v.into()).map_err(|_| v.into());
@@ -87,7 +87,7 @@ impl Array {
         })
     }
 
-    /// Number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::U8(v) => v.len(),

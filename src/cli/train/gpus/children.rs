@@ -1,7 +1,7 @@
 //! Processes that train one run, started and watched by a parent that does nothing else.
 //!
-//! Ranks watch one another, too, and say what they have seen; rank 0 writes it into the journal. The parent gives them the time for
-//! that, and then ends what is left.
+//! The ranks also watch one another and report a failure to rank 0, which writes it into the journal. The parent gives them time
+//! for that, and then ends the remaining processes.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,17 +16,17 @@ use signal_hook::iterator::Signals;
 use crate::cli::{exit, say};
 use crate::signals::held_back;
 
-/// Between two looks at the processes.
+/// Time between two checks of the processes.
 const LOOKS: Duration = Duration::from_millis(50);
 
-/// After a rank has failed, the others have so long to see it, and rank 0 to write it down. No process of the run is left 15 s
-/// after one has died.
+/// Time after a rank's failure in which the other ranks notice it and rank 0 writes it into the journal. All processes of the
+/// run end within 15 s of the first failure.
 const GRACE: Duration = Duration::from_secs(11);
 
-/// After rank 0 has failed, nothing is left to be written down.
+/// The same time after a failure of rank 0: shorter, because the other ranks write no journal.
 const GRACE_OF_LEADER: Duration = Duration::from_secs(4);
 
-/// One rank.
+/// The process of one rank.
 struct Running {
     child: Child,
     status: Option<ExitStatus>,
@@ -43,7 +43,7 @@ pub(super) fn run(commands: Vec<Command>, mut signals: Signals) -> Result<i32> {
         if rank == 0 {
             follow_parent(&mut command);
         }
-        // Held back until the rank handles them: a signal this early would kill it.
+        // Signals are blocked until the rank handles them: an earlier signal would kill it.
         match held_back(|| command.spawn()) {
             Ok(child) => ranks.push(Running {
                 child,
@@ -101,13 +101,13 @@ pub(super) fn run(commands: Vec<Command>, mut signals: Signals) -> Result<i32> {
 impl Running {
     fn pass(&self, signal: Signal) {
         if self.status.is_none() {
-            // One that has just ended needs no signal.
+            // A failure is ignored: the process has just ended.
             let _ = kill(Pid::from_raw(self.child.id().cast_signed()), signal);
         }
     }
 }
 
-/// Asks rank 0 to save and end when its parent is killed: nothing else would end the run then.
+/// Has the kernel signal rank 0 when its parent is killed, so that it saves and ends; nothing else would end the run.
 fn follow_parent(command: &mut Command) {
     #[cfg(target_os = "linux")]
     // SAFETY: one system call, which a process may make between fork and exec.
@@ -117,7 +117,7 @@ fn follow_parent(command: &mut Command) {
     }
 }
 
-/// Kills what still runs.
+/// Kills the ranks that still run.
 fn end(ranks: &mut [Running]) {
     for (number, rank) in ranks.iter_mut().enumerate() {
         if rank.status.is_none() {
@@ -131,7 +131,7 @@ fn end(ranks: &mut [Running]) {
     }
 }
 
-/// Whether a rank has ended in another way than with its run: done, stopped, preempted.
+/// Whether a rank has failed: its exit code is not that of a run that is done, stopped or preempted.
 fn has_failed(status: ExitStatus) -> bool {
     !matches!(
         status.code(),
@@ -139,7 +139,7 @@ fn has_failed(status: ExitStatus) -> bool {
     )
 }
 
-/// The exit code of the whole.
+/// Returns the exit code of the run.
 fn code(ranks: &[Running]) -> i32 {
     let others = ranks.iter().skip(1);
     let failed = |rank: &Running| rank.status.is_none_or(has_failed);
@@ -177,7 +177,7 @@ mod tests {
     fn ended(scripts: &[&str]) -> (i32, Duration) {
         let start = Instant::now();
         let commands = scripts.iter().map(|script| shell(script)).collect();
-        // A signal that nothing else here handles.
+        // A signal that no other test handles.
         let signals = Signals::new([signal_hook::consts::SIGWINCH]).unwrap();
         let code = run(commands, signals).unwrap();
         (code, start.elapsed())
@@ -211,7 +211,7 @@ mod tests {
     fn nothing_is_left_after_a_death() {
         let dir = tempfile::tempdir().unwrap();
         let pids = [dir.path().join("0"), dir.path().join("1")];
-        // The shell becomes what it waits for, so that nothing outlives it.
+        // `exec` replaces the shell by `sleep`, so that killing the shell's process leaves no other process.
         let waits = pids.each_ref().map(|pid| {
             let pid = pid.display();
             format!("trap '' TERM; echo $$ > {pid}; exec sleep 600")

@@ -1,4 +1,4 @@
-//! What only a program with NCCL does to become a rank.
+//! Steps of a program with NCCL to become a rank.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::dist::launch::{Launch, Launcher};
 use crate::dist::nccl::{Id, Nccl, address, make_id};
 use crate::dist::{DistError, Ranks};
 
-/// A rank that has not come after so long does not come.
+/// Longest wait for all ranks to connect.
 const MEETING: Duration = Duration::from_secs(120);
 
-/// Sets what NCCL reads from the environment, as far as the user has not. To be called before a thread is started.
+/// Sets the environment variables that NCCL reads, except those that the user has set. Must be called before a thread is started.
 ///
 /// # Errors
-/// When torchrun's variables do not say where ranks meet.
+/// When torchrun's variables do not name the address where ranks meet.
 pub(in crate::cli::train) fn set_environment(launch: &Launch) -> Result<(), DistError> {
     let get = |name: &str| std::env::var(name).ok();
     let set = match launch.launcher {
@@ -31,10 +31,10 @@ pub(in crate::cli::train) fn set_environment(launch: &Launch) -> Result<(), Dist
     Ok(())
 }
 
-/// Whether all ranks compute on GPUs. Where `over` MPI they could also compute on CPUs, they must mean the same.
+/// Returns whether all ranks compute on GPUs. `over` MPI they could also compute on CPUs; then all ranks must ask for the same.
 ///
 /// # Errors
-/// Names the first rank that means another device than rank 0.
+/// When a rank asks for another device than rank 0: names the first such rank.
 pub(in crate::cli::train) fn are_meant(
     asked: Option<Choice>,
     over: Option<&dyn Ranks>,
@@ -62,10 +62,11 @@ pub(in crate::cli::train) fn are_meant(
     Ok(gpu)
 }
 
-/// Opens this rank's GPU and meets the other ranks over NCCL. Its id comes `over` another library, where there is one.
+/// Opens this rank's GPU and connects to the other ranks over NCCL. NCCL's id is exchanged `over` another library if there is one,
+/// otherwise over TCP.
 ///
 /// # Errors
-/// When the GPU cannot be had, NCCL's library is missing, or the ranks do not meet.
+/// When the GPU cannot be opened, NCCL's library is missing, or the ranks do not meet.
 pub(in crate::cli::train) fn connect(
     launch: &Launch,
     over: Option<Arc<dyn Ranks>>,

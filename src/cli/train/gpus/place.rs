@@ -1,11 +1,12 @@
-//! Which GPU a rank has.
+//! Chooses the GPU of a rank.
 
 use anyhow::{Result, bail};
 
 use crate::device::Choice;
 use crate::dist::launch::Launch;
 
-/// The GPU of a rank: that of its number on its machine, or the only one that it sees, as with `srun --gpus-per-task 1`.
+/// Returns the GPU of a rank: the one with the rank's number on its machine, or the only visible one, as with `srun
+/// --gpus-per-task 1`.
 ///
 /// # Errors
 /// When the rank's machine has fewer GPUs than ranks.

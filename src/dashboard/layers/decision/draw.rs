@@ -1,4 +1,4 @@
-//! Draws the decision prompt: the evidence as of its step, the choices, the question that confirms one.
+//! Draws the decision prompt: the evidence as of its step, the choices, and the question that confirms a choice.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -18,12 +18,12 @@ use crate::text;
 
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
-/// Lines of the reason where the evidence stands next to the choices.
+/// Most lines of the reason if the evidence stands next to the choices.
 const WHY: usize = 2;
-/// Up to this height, the evidence stands next to the choices.
+/// Largest height at which the evidence stands next to the choices.
 const SIDE_BY_SIDE: u16 = 12;
 
-/// Evidence and choices, side by side or stacked as the area has it.
+/// Draws evidence and choices, side by side or stacked, depending on the area.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, confirming: bool) {
     let e = &p.decision.evidence;
     let room = usize::from(area.width.saturating_sub(2));
@@ -49,7 +49,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
                 lines.push(Line::default());
                 lines.extend(wrapped(why));
             }
-            // The whole table, or what the marked choice costs.
+            // Shows the complete table, or the cost of the selected choice.
             false if stands.iter().all(|line| line.width() <= room) => {
                 lines.extend(wrapped(why));
                 lines.extend(stands);
@@ -60,7 +60,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
                 lines.extend(wrapped(why));
             }
         }
-        // Too narrow for the evidence: the sentence alone.
+        // An area that is too narrow for the evidence shows only the sentence.
         if area.width >= EVIDENCE {
             lines.push(Line::default());
             lines.extend(measured(scene, e, room));
@@ -89,7 +89,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     frame.render_widget(Paragraph::new(asked).wrap(Wrap { trim: false }), right);
 }
 
-/// The first lines of a sentence, with a sign that there is more.
+/// Returns the first lines of a sentence, with an ellipsis if it is cut.
 fn first_lines(scene: &Scene<'_>, why: Line<'static>, room: usize) -> Vec<Line<'static>> {
     let mut lines = wrap(why, room, 0);
     if lines.len() > WHY {
@@ -106,7 +106,7 @@ fn first_lines(scene: &Scene<'_>, why: Line<'static>, room: usize) -> Vec<Line<'
     lines
 }
 
-/// As much of the title as fits into `room` columns.
+/// Returns the parts of the title that fit into `room` columns.
 fn title(p: &Decision, room: usize) -> String {
     let (round, step) = (p.decision.evidence.round, thousands(p.decision.phase_step));
     let titles = [
@@ -121,7 +121,7 @@ fn title(p: &Decision, room: usize) -> String {
     fitting.next().unwrap_or_else(|| " decide ".into())
 }
 
-/// Returns the cost of the marked choice, in one line that follows its amount.
+/// Returns the cost of the selected choice, in one line, for its present amount.
 fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
     let Some(choice) = p.choice() else {
         let back = p
@@ -136,13 +136,13 @@ fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
     Line::styled(scene.text(&text), scene.theme.title)
 }
 
-/// The entries.
+/// Returns the entries.
 fn choices(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
     let entries = p.entries.iter().map(|entry| words(p, *entry));
     listed(scene, entries, p.selected)
 }
 
-/// The entries with what each of them costs, the marked one standing out.
+/// Returns the entries with their costs, with the selected one highlighted.
 fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
     let e = &p.decision.evidence;
     let titles = ["", "layers", "params", "memory", "tok/s", "takes", "until"];
@@ -174,7 +174,7 @@ fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
     aligned.lines().enumerate().map(line).collect()
 }
 
-/// An entry's words, which are ASCII.
+/// Returns an entry's text, which is ASCII.
 fn words(p: &Decision, entry: Entry) -> String {
     match entry {
         Entry::Rollback => "roll back".into(),

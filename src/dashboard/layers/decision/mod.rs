@@ -1,4 +1,4 @@
-//! The decision prompt: evidence as of its step, a choice, a confirmation.
+//! The decision prompt, with the evidence as of its step, a choice, and a confirmation.
 
 mod draw;
 mod prompt;
@@ -29,7 +29,7 @@ pub const ROW: Row = Row {
     open,
 };
 
-/// Opens the prompt, or asks for fresh evidence where there are newer figures than those the decision rests on.
+/// Opens the prompt, or asks for fresh evidence if the decision is not based on the newest figures.
 fn open(context: &mut Context<'_>) -> Opening {
     let run = context.run;
     match &run.core.decision {
@@ -48,7 +48,7 @@ fn open(context: &mut Context<'_>) -> Opening {
     }
 }
 
-/// Whether a round is being trained, to which a decision can belong.
+/// Whether a round is being trained, so that a decision is possible.
 pub fn in_round(run: &RunState) -> bool {
     matches!(&run.core.phase, Some(p) if matches!(p.phase, Phase::Round(_)))
 }
@@ -85,7 +85,7 @@ impl Layer for Decision {
                 return match (self.command(), confirmed) {
                     (None, _) => Step::Close,
                     (Some(_), false) => {
-                        // The question is above the evidence.
+                        // Scrolls to the top, where the question is.
                         self.scroll = Scroll::default();
                         Step::Confirm(Stamp::Decision(self.decision.id))
                     }

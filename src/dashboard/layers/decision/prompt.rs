@@ -1,4 +1,4 @@
-//! The choices of the decision prompt, and what each of them sends.
+//! The choices of the decision prompt, and the command that each of them sends.
 
 use crate::dashboard::costs::{Choice, layers_left};
 use crate::dashboard::layers::scroll::Scroll;
@@ -25,15 +25,15 @@ pub struct Decision {
     pub layers: usize,
     pub mode: GrowMode,
     pub steps: u64,
-    /// Scroll position of the part that has no room.
+    /// Scroll position, where not all lines fit.
     pub scroll: Scroll,
-    /// The checkpoint to go back to, where that is offered.
+    /// The checkpoint of the offered rollback, if one is offered.
     pub good: Option<Good>,
 }
 
 impl Decision {
-    /// The choices that evidence leaves, the suggested one marked; where the training is in trouble, the way back. `is_kept` says
-    /// whether a checkpoint still exists.
+    /// Makes the prompt with the choices that the evidence permits and the suggested one selected. If the training is in trouble,
+    /// a rollback is offered. `is_kept` returns whether a checkpoint still exists.
     pub fn new(decision: &OpenDecision, run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Self {
         let (evidence, info) = (&decision.evidence, run.info.as_ref());
         let mut entries = vec![Entry::TrainOn, Entry::Stop, Entry::Cancel];
@@ -68,7 +68,7 @@ impl Decision {
         }
     }
 
-    /// Changes the amount of the chosen entry.
+    /// Changes the amount of the selected entry.
     pub fn adjust(&mut self, run: &RunState, up: bool) {
         match self.entries[self.selected] {
             Entry::Grow if up => self.layers = (self.layers + 1).min(layers_left(run).max(1)),
@@ -89,12 +89,12 @@ impl Decision {
         }
     }
 
-    /// Describes the marked entry's effect.
+    /// Describes the selected entry's effect.
     pub fn choice(&self) -> Option<Choice> {
         self.choice_of(self.entries[self.selected])
     }
 
-    /// Returns the command of the marked entry; none: nothing.
+    /// Returns the command of the selected entry; `None` if it sends nothing.
     pub fn command(&self) -> Option<Command> {
         let decision = Some(self.decision.id);
         match self.entries[self.selected] {

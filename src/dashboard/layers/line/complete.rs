@@ -1,4 +1,4 @@
-//! Ways to end the last word of a command line.
+//! Completes the last word of a command line.
 
 use crate::config::keys::KEYS;
 use crate::dashboard::keys::Entry;
@@ -14,7 +14,7 @@ enum Argument {
     ConfigKey,
 }
 
-/// The argument that may follow these words.
+/// Returns the argument that may follow these words.
 fn argument_after(entries: &[Entry], words: &[&str]) -> Option<Argument> {
     entries.iter().find_map(|entry| {
         let mut rest = entry.words.split(' ');
@@ -30,8 +30,8 @@ fn argument_after(entries: &[Entry], words: &[&str]) -> Option<Argument> {
     })
 }
 
-/// The whole lines that `line` may become by ending its last word; in the order of the tables, checkpoints newest
-/// first. A blank follows a word that another one must follow.
+/// Returns the lines that complete the last word of `line`, in the order of the tables, checkpoints newest first. They end with a
+/// blank if another word must follow.
 pub fn candidates(line: &str, entries: &[Entry], run: &RunState, nearby: &Nearby) -> Vec<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let (last, before) = match words.split_last() {
@@ -41,7 +41,7 @@ pub fn candidates(line: &str, entries: &[Entry], run: &RunState, nearby: &Nearby
     if let Some(argument) = argument_after(entries, before) {
         let stem = before.iter().fold(String::new(), |all, w| all + w + " ");
         let ended = |name: &str| format!("{stem}{name}");
-        // A name with a blank would be more than one word.
+        // A name with a blank would be read as several words.
         let fits = |name: &&str| {
             name.starts_with(last) && *name == sanitize(name) && !name.contains(char::is_whitespace)
         };

@@ -16,12 +16,12 @@ use crate::dashboard::panels::menu::framed;
 use crate::dashboard::scene::Scene;
 use crate::text;
 
-/// Rows that are asked for.
+/// Rows of the layer.
 pub const HEIGHT: u16 = 8;
 /// Rows while a command waits for its confirmation.
 pub const ASKING: u16 = 9;
 
-/// Words side by side, three spaces apart, in as many lines as they need: the numbers of each line's words.
+/// Places words side by side, three spaces apart, in several lines. Returns the range of each line's words.
 fn columns(words: &[&str], width: usize) -> Vec<Range<usize>> {
     let mut lines: Vec<Range<usize>> = Vec::new();
     let mut used = 0;
@@ -41,7 +41,7 @@ fn columns(words: &[&str], width: usize) -> Vec<Range<usize>> {
     lines
 }
 
-/// Words in at most `rows` lines, with the one that was taken among them, and how many do not fit.
+/// Returns words in at most `rows` lines, with the one that was used last among them, and the number of words that do not fit.
 fn grid(
     scene: &Scene<'_>,
     words: &[&str],
@@ -84,7 +84,7 @@ fn more(scene: &Scene<'_>, hidden: usize) -> Line<'static> {
     Line::styled(scene.text(&format!("… {hidden} more")), scene.theme.dim)
 }
 
-/// Commands with what they do, in at most `rows` lines, and how many do not fit.
+/// Returns commands with their help in at most `rows` lines, and the number of commands that do not fit.
 fn described(
     scene: &Scene<'_>,
     entries: &[&Entry],
@@ -110,7 +110,7 @@ fn described(
     let mut lines = Vec::new();
     let mut hidden = all.len();
     for entry in all {
-        // The first one is cut rather than left out.
+        // The first command is cut instead of left out.
         if lines.len() + entry.len() > room && !lines.is_empty() {
             break;
         }
@@ -124,7 +124,7 @@ fn described(
     lines
 }
 
-/// The line at the bottom, the commands it may become above it.
+/// Draws the line at the bottom, and its possible commands above it.
 pub fn draw(
     frame: &mut Frame<'_>,
     scene: &Scene<'_>,
@@ -157,7 +157,7 @@ pub fn draw(
             let line = |l: &str| wrap(Line::styled(scene.text(l), theme.plain), width, 0);
             text.flat_map(line).collect()
         }
-        // Everything there is, as far as it fits.
+        // Lists all commands that fit.
         None if typed.is_empty() => {
             let all = scene.tables.entries.iter();
             let words: Vec<&str> = all.map(|e| e.words.as_str()).collect();
@@ -181,7 +181,7 @@ pub fn draw(
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
-/// The commands that a line may become.
+/// Returns the commands that the line may become.
 fn fitting<'a>(entries: &'a [Entry], line: &str) -> impl Iterator<Item = &'a Entry> {
     entries.iter().filter(move |entry| {
         let fixed = entry.fixed();

@@ -1,4 +1,4 @@
-//! The `:` line: commands in words, the same as `heirloom ctl` takes, and those of the screen.
+//! The `:` line, which takes the commands of `heirloom ctl` and those of the screen.
 
 mod complete;
 mod draw;

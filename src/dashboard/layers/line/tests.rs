@@ -35,7 +35,7 @@ impl Typing {
         update::on_key(&mut self.desk, &self.facts, &self.run, &key, self.clock)
     }
 
-    /// Types these characters; a line break is Enter, a tab Tab, an arrow its key.
+    /// Types these characters; line breaks, tabs and arrows stand for their keys.
     fn type_(&mut self, text: &str) -> Vec<Effect> {
         let mut last = Vec::new();
         for c in text.chars() {
@@ -67,7 +67,7 @@ fn a_command_is_sent_and_a_drastic_one_is_confirmed_first() {
     let lr = Effect::Send(Command::SetLr { lr: 2e-4 });
     assert_eq!(typing.type_(":lr 2e-4\n"), [lr]);
     assert_eq!(typing.type_(":quit\n"), []);
-    // An Enter too many confirms nothing.
+    // A second Enter right after the first does not confirm.
     assert_eq!(typing.type_("\n"), []);
     typing.clock += LOCK;
     assert_eq!(typing.type_("\n"), [Effect::Send(Command::Quit)]);
@@ -83,7 +83,7 @@ fn a_question_about_another_stretch_of_the_run_is_not_answered() {
     assert_eq!(typing.type_("\n"), []);
     let notice = typing.desk.ui.notice.take().unwrap();
     assert!(notice.contains("another phase"), "{notice}");
-    // Esc followed at once by another key goes back, whatever the key.
+    // Esc followed at once by any other key also goes back.
     typing.type_(":quit\n");
     typing.clock += LOCK;
     assert_eq!(typing.press(KeyCode::Char('y'), KeyModifiers::ALT), []);
@@ -99,7 +99,7 @@ fn what_is_not_understood_stays_to_be_corrected() {
     typing.type_("x");
     assert_eq!(typing.text(), "grwo 2x");
     assert!(typing.line().unwrap().error.is_none());
-    // A command of the screen is suggested as well.
+    // Commands of the screen are also suggested.
     let mut typing = Typing::new();
     typing.type_(":frezee\n");
     let error = typing.line().unwrap().error.as_ref().unwrap();
@@ -138,7 +138,7 @@ fn tab_completes_commands_settings_and_checkpoints() {
         (":tr\t", "train-on "),
         (":zoom i\t", "zoom in"),
         (":rollback \t", "rollback b0-s000000"),
-        // The newest comes first, then the one before it.
+        // The newest checkpoint comes first, then the previous one.
         (":rollback \t\t", "rollback b0-s00000020-round-1"),
         (":rollback \t\t\t", "rollback b0-s00000010-round-1"),
         (":rollback b0-s00000010\t", "rollback b0-s00000010-round-1"),
@@ -159,7 +159,7 @@ fn tab_completes_runs_and_config_keys_and_they_are_shown() {
     for (text, wanted) in [
         (":comp\t", "compare "),
         (":compare t\t", "compare tiny-2"),
-        // What would be two words is left out.
+        // A name of two words is left out.
         (":compare h\t", "compare h"),
         (":conf\t", "config "),
         (":config train.lr\t", "config train.lr"),
@@ -225,7 +225,7 @@ fn pasted_text_stands_at_the_cursor_and_sends_nothing() {
     assert_eq!(typing.text(), "set lr 2e-4");
     update::on_paste(&mut typing.desk, &"x".repeat(999));
     assert_eq!(typing.text().chars().count(), LONGEST);
-    // Without a line, pasted text is not keys.
+    // Without an open line, pasted text does not act as keys.
     let mut typing = Typing::new();
     update::on_paste(&mut typing.desk, "q");
     assert!(typing.line().is_none());

@@ -1,4 +1,4 @@
-//! A command line being typed: its history and its completion.
+//! A command line that is being typed, with its history and its completion.
 
 use tui_input::Input;
 
@@ -10,28 +10,28 @@ use crate::dashboard::neighbours::Nearby;
 use crate::run::command::Command;
 use crate::run::state::RunState;
 
-/// A command being typed.
+/// A command that is being typed.
 #[derive(Debug, Default)]
 pub struct CommandLine {
     pub input: Input,
-    /// Why the line was not understood.
+    /// Why the line is not a valid command.
     pub error: Option<String>,
-    /// The information that the last line asked for.
+    /// The answer that the last line asked for.
     pub shown: Option<String>,
     /// The command to confirm.
     pub asked: Option<Command>,
     /// Scroll position of the question.
     pub scroll: Scroll,
-    /// Earlier lines, and which of them is shown; the number of them: none.
+    /// Earlier lines, and the index of the one that is shown; their number if none is.
     history: Vec<String>,
     at: usize,
-    /// Ways to end the last word, and the one that was taken last.
+    /// Completions of the last word, and the one that was used last.
     pub candidates: Vec<String>,
     pub taken: Option<usize>,
 }
 
 impl CommandLine {
-    /// An empty line, with the earlier ones.
+    /// Makes an empty line with the earlier lines.
     pub fn new(history: &[String]) -> Self {
         Self {
             at: history.len(),
@@ -80,7 +80,7 @@ impl CommandLine {
         }
     }
 
-    /// Puts text in at the cursor.
+    /// Inserts text at the cursor.
     pub fn insert(&mut self, text: &str) {
         insert(&mut self.input, text, LONGEST);
         (self.error, self.shown, self.taken) = (None, None, None);

@@ -1,4 +1,4 @@
-//! Draws the picker of a checkpoint.
+//! Draws the list of checkpoints to roll back to.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -16,16 +16,16 @@ use crate::run::command::Command;
 use crate::run::{losses, table};
 use crate::text;
 
-/// Rows that are asked for.
+/// Rows of the layer.
 pub const HEIGHT: u16 = 13;
 
-/// Columns from the most important on; what does not fit is left out from the end.
+/// Titles of the columns in order of importance; the last ones are left out if they do not fit.
 const TITLES: [&str; 7] = ["checkpoint", "step", "val", "gap", "age", "size", "why"];
 
 /// Least columns of the last column.
 const LEAST: usize = 6;
 
-/// The list with what the marked one abandons, or the confirmation.
+/// Draws the list, with the steps that the selected rollback would abandon, or the confirmation.
 pub fn draw(
     frame: &mut Frame<'_>,
     scene: &Scene<'_>,
@@ -63,7 +63,7 @@ pub fn draw(
     frame.render_widget(Paragraph::new(shown), inside);
 }
 
-/// Whether the marked one is intact, and what it abandons.
+/// Returns whether the selected checkpoint is intact, and what a rollback to it would abandon.
 fn about(scene: &Scene<'_>, point: &Point, width: usize) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let (checked, style) = match scene.facts.nearby.verified.get(&point.note.name) {
@@ -81,7 +81,7 @@ fn about(scene: &Scene<'_>, point: &Point, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// The titles and a line for each point, as many columns as fit.
+/// Returns the titles and a line for each checkpoint, with the columns that fit.
 fn listed(
     scene: &Scene<'_>,
     points: &[Point],
@@ -95,7 +95,7 @@ fn listed(
     let widths: Vec<usize> = (0..TITLES.len())
         .map(|c| rows.iter().map(|r| text::width(&r[c])).max().unwrap_or(0))
         .collect();
-    // The mark and a blank before, two blanks between; a few columns of the last one are enough.
+    // A mark and a blank on the left, two blanks between columns; the last column may be cut to a few characters.
     let needs = |shown: usize| {
         let (last, before) = (widths[shown - 1], &widths[..shown - 1]);
         2 + before.iter().map(|w| w + 2).sum::<usize>() + last.min(LEAST)
@@ -128,7 +128,7 @@ fn cells(scene: &Scene<'_>, p: &Point) -> [String; 7] {
     let began = scene.run.core.phase.as_ref().map_or(0, |n| n.began_at);
     let step = match p.live && p.note.step >= began {
         true => thousands(p.note.step - began),
-        // The step of a phase that was left is not known here; the name has that of the run.
+        // The step within an abandoned phase is not known here; the checkpoint's name has the run's step.
         false => "-".into(),
     };
     let why = match p.live {

@@ -1,4 +1,4 @@
-//! The picker of a checkpoint to roll back to: each is looked at on disk before the confirmation.
+//! Selects a checkpoint to roll back to. Its files are verified before the confirmation.
 
 mod draw;
 
@@ -39,7 +39,7 @@ fn open(context: &mut Context<'_>) -> Opening {
     if points.is_empty() {
         return Opening::refused(context, "no checkpoint has been written yet: c writes one");
     }
-    // The one that the banner about trouble names.
+    // The checkpoint that the banner about trouble names is selected first.
     let kept = |name: &str| context.facts.nearby.is_kept(name);
     let good = crate::run::trouble::good(context.run, &kept);
     let selected = good.and_then(|g| points.iter().position(|p| p.note.name == g.checkpoint));

@@ -1,4 +1,4 @@
-//! The losses, and what they were measured with.
+//! The figures of losses, speed and hardware.
 
 use super::{Figure, Figures, INFO};
 use crate::dashboard::panels::evidence;
@@ -10,11 +10,11 @@ use crate::run::GpuStats;
 use crate::run::state::{LOSS, Status};
 use crate::run::{losses, show, table};
 
-/// Decay per optimizer step of the training loss that is shown as a number: an average over some 50 steps, whatever the
-/// chart shows.
+/// Decay per optimizer step of the training loss that is shown as a number: an average over about 50 steps, independent of the
+/// chart.
 const DECAY: f64 = 0.98;
 
-/// The second line: the losses, and what they were measured with.
+/// Returns the figures of the header's second line: losses, speed and hardware.
 pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
     let run = scene.run;
     let core = &run.core;
@@ -31,7 +31,7 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
         all.plain("learning rate", 2, &format!("lr {:.2e}", core.lr));
     }
     ages(&mut all);
-    // A run that stands still has no speed.
+    // The speed is shown only while the run trains.
     if core.tokens > 0 && core.status == Status::Running {
         let speed = table::count(core.tokens_per_second as u64);
         all.plain("speed", 4, &format!("{speed} tok/s"));
@@ -88,7 +88,7 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// The ranks of a run of several, and what they do per step; the first line has their number.
+/// Returns the times per step of the ranks of a run of several; the first line has their number.
 fn ranks(scene: &Scene<'_>) -> Vec<Figure> {
     let run = scene.run;
     let mut all = Figures(scene, Vec::new());
@@ -102,7 +102,7 @@ fn ranks(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// How old the latest evaluation and the latest checkpoint are; old by the clock where nothing runs as well.
+/// Adds the ages of the latest evaluation and the latest checkpoint, also for a run that is not in progress.
 fn ages(all: &mut Figures<'_>) {
     let scene = all.0;
     let run = scene.run;
@@ -117,7 +117,7 @@ fn ages(all: &mut Figures<'_>) {
     }
 }
 
-/// The losses of the present phase: `train 2.947  val 2.9453 best  gap +0.0578 ±0.0022`.
+/// Returns the losses of the present phase: `train 2.947  val 2.9453 best  gap +0.0578 ±0.0022`.
 fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let (run, theme) = (scene.run, scene.theme);
     let mut all = Figures(scene, Vec::new());
@@ -125,7 +125,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let in_phase = |step: u64| thousands(step.saturating_sub(began));
     let live = run.live();
     let last = live.train.stretches().last();
-    // An average that reaches into the phase before would mislead.
+    // The average must not include values of the previous phase.
     if let Some(last) = last.filter(|s| s.last.seq > live.phase_start()) {
         let average = latest_average(&live.train, LOSS, live.phase_start(), DECAY);
         let mut values = live.train.column(LOSS).iter();
@@ -176,7 +176,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// An average with the digits that its noise leaves.
+/// Formats an average with as many digits as its noise permits.
 fn short(loss: f64) -> String {
     match loss.abs() < 1000.0 {
         true => format!("{loss:.3}"),

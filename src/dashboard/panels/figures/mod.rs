@@ -1,5 +1,5 @@
-//! The figures of a run in the order in which an operator needs them. The header's two lines show as many as fit, the info
-//! layer all.
+//! The figures of a run, in the order in which an operator needs them. The header's two lines show as many as fit; the info
+//! layer shows all.
 
 mod losses;
 mod state;
@@ -15,18 +15,18 @@ pub use state::of_state;
 /// The rank of a figure that only the info layer shows.
 const INFO: u8 = u8::MAX;
 
-/// A figure.
+/// A figure: a short text about the run.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// As the info layer names it.
+    /// Its name in the info layer.
     pub name: &'static str,
     pub text: String,
     pub style: Style,
-    /// What does not fit is left out from the highest rank on.
+    /// Figures that do not fit are left out, those with the highest rank first.
     pub rank: u8,
 }
 
-/// As many figures as fit into `width`, two spaces apart, the least important left out.
+/// Returns the figures that fit into `width`, two spaces apart. The least important ones are left out.
 pub fn fitted(figures: &[Figure], width: u16) -> Line<'static> {
     let wide = |f: &Figure| Span::raw(f.text.as_str()).width();
     let mut by_rank: Vec<usize> = (0..figures.len())

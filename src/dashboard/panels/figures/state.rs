@@ -8,7 +8,7 @@ use crate::dashboard::{eta, when};
 use crate::run::state::Status;
 use crate::run::table;
 
-/// The first line: what the run is and does, and how far it is.
+/// Returns the figures of the header's first line: the run, its state and its progress.
 pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     let (run, theme) = (scene.run, scene.theme);
     let core = &run.core;
@@ -30,13 +30,13 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
         Some(playing) => {
             let speed = format!("REPLAY {}", speed_words(playing.speed));
             all.push("state", 0, &speed, theme.selected);
-            // Training is what is expected; anything else is shown, as what was.
+            // Running is the expected state of a replayed run; any other state is shown in the past tense.
             if core.status != Status::Running {
                 all.plain("state then", 0, &format!("was {}", core.status));
             }
         }
     }
-    // What changes the meaning of everything else comes before what may not fit.
+    // States that change the meaning of all other figures come first, because later figures may not fit.
     if let Some(share) = scene.facts.loading {
         let text = format!("LOADING {:.0}%", (100.0 * share).floor());
         all.push("loading", 0, &text, theme.warning);
@@ -86,7 +86,7 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// A progress bar of forty columns.
+/// Returns a progress bar of forty columns.
 fn bar(scene: &Scene<'_>, share: f64) -> String {
     const WIDTH: usize = 40;
     let full = (share.clamp(0.0, 1.0) * WIDTH as f64) as usize;
@@ -97,7 +97,7 @@ fn bar(scene: &Scene<'_>, share: f64) -> String {
     on.repeat(full) + &off.repeat(WIDTH - full)
 }
 
-/// When the next decision is due, and when everything is done.
+/// Returns the times of the next decision and of the run's end.
 fn times(scene: &Scene<'_>) -> Vec<Figure> {
     let (run, theme) = (scene.run, scene.theme);
     let mut all = Figures(scene, Vec::new());
@@ -108,7 +108,7 @@ fn times(scene: &Scene<'_>) -> Vec<Figure> {
         all.plain("decision", 2, &text);
     }
     if let Some(left) = eta::seconds(run) {
-        // With an operator deciding, rounds may last longer than planned.
+        // If an operator decides, rounds may last longer than planned.
         let bound = match &run.info {
             Some(info) if info.policy == "auto" => "≤",
             _ => "~",

@@ -1,4 +1,4 @@
-//! The clock of a replay, against journals made up for it.
+//! Tests the clock of a replay with artificial journals.
 
 use super::super::playing::speed_words;
 use super::*;
@@ -140,7 +140,7 @@ fn the_speed_fits_a_run_into_a_minute_without_its_waits() {
     assert_eq!(fitting_speed(&events(&short)), 1.0);
     let hour: Vec<f64> = (0..=3600).map(f64::from).collect();
     assert_eq!(fitting_speed(&events(&hour)), 60.0);
-    // A night of waiting for an answer is three seconds.
+    // A long wait for an answer takes three seconds.
     let night = hour.iter().copied().chain([40_000.0]);
     let speed = fitting_speed(&events(&night.collect::<Vec<_>>()));
     assert!((60.0..66.0).contains(&speed), "{speed}");

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::dashboard::replay::tests::{Written, journal};
 
-/// A journal with two resumes, decisions and unreadable lines, and the lines of it.
+/// Makes a journal with two resumes, decisions and unreadable lines. Returns it with its lines.
 fn story() -> (tempfile::TempDir, JournalIndex, Vec<String>) {
     let mut written = Written::new();
     written.run(300);
@@ -31,7 +31,7 @@ fn told(state: &RunState) -> String {
     format!("{state:?}")
 }
 
-/// The fold over the first events, without any of this file's machinery.
+/// Folds the first events directly, for comparison.
 fn prefix(index: &JournalIndex, goal: usize) -> RunState {
     let mut state = RunState::default();
     let mut at = 0;
@@ -49,7 +49,7 @@ fn prefix(index: &JournalIndex, goal: usize) -> RunState {
 fn after_any_sequence_of_seeks_the_state_is_the_fold_over_the_prefix() {
     let (_tmp, index, lines) = story();
     let mut random = ChaCha8Rng::seed_from_u64(7);
-    // Many states kept; few, thinned out again and again; none.
+    // Many kept states, few that are thinned out repeatedly, and none.
     for (every, budget) in [(32, u64::MAX), (16, 200_000), (64, 0)] {
         let mut fold = Fold::keeping(every, budget);
         let mut state = RunState::default();
@@ -109,7 +109,7 @@ fn kept_states_stay_within_their_budget() {
 #[test]
 fn a_second_step_back_in_a_long_journal_is_short() {
     let (_tmp, index, lines) = story();
-    // Nothing is kept on the way there.
+    // No state is kept on the way.
     let mut fold = Fold::keeping(1 << 20, u64::MAX);
     let mut state = RunState::default();
     let all = lines.len();

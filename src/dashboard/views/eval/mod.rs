@@ -1,10 +1,9 @@
-//! How good the models are: validation of each against the reference, downstream tasks by model, and texts that they
-//! continue.
+//! The evaluations of all models: validation against the reference, downstream tasks, and continuations of texts.
 //!
 //! | module | builds |
 //! |---|---|
-//! | [`validation`] | a row a phase: loss, gap, and its course |
-//! | [`tasks`] | a row a task, a column a model, with errors, chance and trend |
+//! | [`validation`] | a row per phase: loss, gap, and its course |
+//! | [`tasks`] | a row per task, a column per model, with errors, chance and trend |
 //! | [`samples`] | the reference's, the previous round's and the present model's continuation of each text |
 
 mod panel;
@@ -34,13 +33,13 @@ pub const ROW: Row = Row {
     act: |context, act| context.ui.tasks.act(act),
 };
 
-/// From this width on, samples stand next to the tables.
+/// Least width for samples next to the tables.
 const SIDE: u16 = 160;
-/// Rows of samples below the tasks: most, and most where the view is lower than that.
+/// Most rows of samples below the tasks, on a high and on a low view.
 const SAMPLES: (u16, u16) = (14, 5);
 const LOW: u16 = 20;
 
-/// Validation, tasks and samples below each other; on wide screens the samples stand on the right.
+/// Draws validation, tasks and samples below each other; on wide screens the samples are on the right.
 fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let validation = validation::lines(scene, inside(area.width));
     let has_samples = !scene.run.live().samples.is_empty();
@@ -88,7 +87,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// The tasks where any was measured, else the validation.
+/// Draws the tasks if one was measured, else the validation.
 fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let width = inside(area.width);
     if scene.run.live().tasks.is_empty() && scene.run.tasking().is_none() {

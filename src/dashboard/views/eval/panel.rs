@@ -10,17 +10,17 @@ use crate::dashboard::scene::Scene;
 /// Rows of a panel's frame.
 pub const FRAME: u16 = 2;
 
-/// Columns inside a panel.
+/// Returns the columns inside a panel.
 pub fn inside(width: u16) -> usize {
     usize::from(width.saturating_sub(2))
 }
 
-/// Rows inside a panel.
+/// Returns the rows inside a panel.
 pub fn room(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(FRAME))
 }
 
-/// Draws a panel of lines; where they do not all fit, the heading and the last line stay.
+/// Draws a panel of lines. If they do not fit, the heading and the last line are kept.
 pub fn panel(
     frame: &mut Frame<'_>,
     scene: &Scene<'_>,

@@ -1,4 +1,4 @@
-//! Texts that models have continued: the reference's, the previous round's and the present model's side by side.
+//! Continuations of texts by the reference, the previous round's model and the present model, side by side.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -16,7 +16,7 @@ const WIDE_TITLE: &str = " samples · greedy, and drawn with a fixed seed ";
 /// Columns of a model's name.
 const NAME: usize = 12;
 
-/// Rows that all texts need with a line for each continuation.
+/// Returns the rows that all texts need with one line for each continuation.
 pub fn least(scene: &Scene<'_>) -> u16 {
     let prompts = scene.run.prompts();
     let rows = prompts.iter().map(|prompt| {
@@ -26,8 +26,8 @@ pub fn least(scene: &Scene<'_>) -> u16 {
     u16::try_from(rows.sum::<usize>()).unwrap_or(u16::MAX)
 }
 
-/// The panel's title, and a line for each text and one for each of its continuations, in `rows`: the latest texts, where not
-/// all fit. One alone stands in the title.
+/// Returns the panel's title, and in at most `rows` lines the latest texts, each with a line for each of its continuations. A
+/// single text is shown in the title.
 pub fn lines(scene: &Scene<'_>, width: usize, rows: usize) -> (String, Vec<Line<'static>>) {
     let mut blocks: Vec<(&str, Vec<Line<'static>>)> = Vec::new();
     let mut used = 0;
@@ -74,13 +74,13 @@ fn title(scene: &Scene<'_>, prompt: &str, width: usize) -> Line<'static> {
     Line::styled(text.trim_end().to_string(), scene.theme.key)
 }
 
-/// Three columns a text, the rows shared by all of them.
+/// Draws three columns per text; all texts share the rows.
 pub fn wide(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let block = scene.panel(scene.text(WIDE_TITLE));
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let prompts = scene.run.prompts();
-    // Each needs room for its text and some lines of its continuations.
+    // Each text needs room for itself and some lines of its continuations.
     let fitting = usize::from(inside.height / 6).max(1);
     let shown = &prompts[prompts.len().saturating_sub(fitting)..];
     let rows = Layout::vertical(shown.iter().map(|_| Constraint::Fill(1))).split(inside);
@@ -99,7 +99,7 @@ pub fn wide(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// A model's continuations, greedy above the drawn one.
+/// Returns a model's continuations, with the greedy one above the sampled one.
 fn column(
     scene: &Scene<'_>,
     name: &str,

@@ -1,4 +1,5 @@
-//! Tasks by model: the latest value of each metric with its standard error, next to chance.
+//! The table of downstream tasks: the latest value of each metric for each model, with its standard error, next to the value of
+//! guessing.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -26,12 +27,12 @@ const TREND: (usize, usize) = (6, 24);
 /// The widths of the table's columns.
 struct Columns {
     name: usize,
-    /// The models that are shown.
+    /// Indices of the models that are shown.
     shown: Vec<usize>,
     trend: usize,
 }
 
-/// Draws a fixed heading and below it, scrolling, a line for each metric of each task; without results, how to get them.
+/// Draws a heading and, scrollable below it, a line for each metric of each task; without results, advice on how to get them.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let (width, rows) = (inside(area.width), room(area));
     let found = scene.run.task_table();
@@ -87,7 +88,7 @@ fn refusals(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// How far an evaluation is, while one is in progress.
+/// Returns the progress of the evaluation, while one is in progress.
 fn progress(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let Some(progress) = scene.run.tasking() else {
         return Vec::new();
@@ -96,7 +97,7 @@ fn progress(scene: &Scene<'_>) -> Vec<Line<'static>> {
     vec![Line::styled(scene.text(&text), scene.theme.warning)]
 }
 
-/// What to do for results, in as many lines as the width needs.
+/// Returns advice on how to get results, wrapped to the width.
 fn advice(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
     let texts = [
         "no downstream task has been measured",
@@ -127,8 +128,8 @@ impl Columns {
     }
 }
 
-/// Which of `all` models are shown in `fitting` columns: the first, which is the reference where it was measured, and the
-/// latest.
+/// Returns which of `all` models are shown in `fitting` columns: the first one, which is the reference if it was measured, and
+/// the latest ones.
 fn shown(all: usize, fitting: usize) -> Vec<usize> {
     match all <= fitting {
         true => (0..all).collect(),
@@ -199,13 +200,13 @@ fn counts(scene: &Scene<'_>, all: &[Option<u64>], columns: &Columns) -> Line<'st
     Line::styled(text, scene.theme.warning)
 }
 
-/// Whether a value is within two standard errors of guessing.
+/// Whether a value is within two standard errors of that of guessing.
 fn is_at_chance(metric: &TaskMetric, chance: Option<f64>) -> bool {
     let error = metric.stderr.unwrap_or(0.0);
     chance.is_some_and(|chance| (metric.value - chance).abs() <= 2.0 * error)
 }
 
-/// A text at the right end of so many columns, a blank before it.
+/// Aligns a text to the right in `columns` columns, with a blank before it.
 fn right(scene: &Scene<'_>, words: &str, columns: usize) -> String {
     let words = scene.text(words);
     let fits = match text::width(&words) < columns {

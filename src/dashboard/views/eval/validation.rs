@@ -1,4 +1,4 @@
-//! Validation loss of every model, and its gap to the reference.
+//! The table of every model's validation loss and its gap to the reference.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -26,7 +26,7 @@ struct Entry {
     style: Style,
 }
 
-/// A heading and a line a phase; in one line what is missing, where no model was evaluated yet.
+/// Returns a heading and a line per phase; before the first evaluation, a line that states this.
 pub fn lines(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
     let entries = entries(scene);
     if entries.is_empty() {
@@ -101,7 +101,7 @@ fn entries(scene: &Scene<'_>) -> Vec<Entry> {
     }
     if let (Some(now), Some(eval)) = (&core.phase, core.eval) {
         let name = table::phase_name(&now.phase);
-        // A phase that is over has its own line.
+        // A finished phase already has its line.
         if !all.iter().any(|e| e.name == name) {
             all.push(Entry {
                 course: course(&name),

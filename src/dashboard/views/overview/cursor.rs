@@ -1,4 +1,4 @@
-//! The value of every series at the cursor.
+//! Shows the value of every series at the cursor.
 
 use super::extent::View;
 use super::loss;
@@ -11,7 +11,7 @@ use crate::run::state::{
 use crate::run::table;
 use crate::text;
 
-/// `@62,000 train 2.947 val 2.9486 gap +0.061 lr 1.3e-4 ...`: what fits into so many columns, the most important first.
+/// Returns `@62,000 train 2.947 val 2.9486 gap +0.061 lr 1.3e-4 ...`, in order of importance, as far as it fits into `width`.
 pub fn words(view: &View<'_>, width: u16) -> Option<String> {
     let (scene, parts) = (view.scene, &view.parts);
     let x = scene.ui.chart.cursor?;

@@ -1,14 +1,14 @@
-//! Which part of the run the overview shows: the same for all of its panels.
+//! The part of the run that all panels of the overview show.
 
 use super::phases::Parts;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::axes::Window;
 use crate::dashboard::widgets::chart::Fitted;
 
-/// Columns of the y labels, unless they need more: the charts' and the heat map's.
+/// Least columns of the y labels of the charts and of the heat map.
 pub const MARGIN: u16 = 6;
 
-/// What the panels have in common.
+/// The values that all panels have in common.
 pub struct View<'a> {
     pub scene: &'a Scene<'a>,
     pub window: Window,
@@ -16,7 +16,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Finds what is shown of the run.
+    /// Finds the part of the run that is shown.
     pub fn new(scene: &'a Scene<'a>) -> Self {
         Self {
             scene,
@@ -25,14 +25,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The x of the latest training event.
+    /// Returns the x of the latest training event.
     pub fn now(&self) -> f64 {
         let axis = self.window.axis;
         let latest = self.scene.run.live().train.stretches().last();
         latest.map_or(0.0, |s| axis.value(&s.last)) - self.parts.zero(axis)
     }
 
-    /// ` loss · round 2 · y fitted (2 cut: Y) · log · x2 `: from the most important on.
+    /// Returns a title such as ` loss · round 2 · y fitted (2 cut: Y) · log · x2 `, in order of importance.
     pub fn title(&self, name: &str, fitted: Option<&Fitted>, log: bool) -> String {
         let view = &self.scene.ui.chart;
         let mut title = format!(" {name} · {}", self.parts.name());

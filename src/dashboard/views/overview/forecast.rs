@@ -1,4 +1,4 @@
-//! Where the present phase is expected to go, as a cone from its latest evaluation to its planned end.
+//! The forecast of the present phase, as a cone from its latest evaluation to its planned end.
 
 use super::extent::View;
 use crate::dashboard::widgets::axes::Axis;
@@ -6,23 +6,23 @@ use crate::dashboard::widgets::cone::Cone;
 use crate::run::event::{Forecast, Interval, Prospect};
 use crate::run::state::EvalPoint;
 
-/// The cone of the validation loss.
+/// Returns the cone of the validation loss.
 pub fn of_loss(view: &View<'_>) -> Option<Cone> {
     cone(view, |f| f.final_loss, |e| e.val_loss)
 }
 
-/// The cone of the gap.
+/// Returns the cone of the gap.
 pub fn of_gap(view: &View<'_>) -> Option<Cone> {
     cone(view, |f| f.final_gap, |e| e.gap)
 }
 
-/// The words for a cone in a legend.
+/// Returns the legend of a cone.
 pub fn legend(view: &View<'_>) -> String {
     format!("{} forecast 90 %", view.scene.glyphs.marks().cone)
 }
 
-/// Builds the cone where there is a forecast, the present phase is shown, and its picture reaches past now. The end of a phase
-/// has no place on an axis of time.
+/// Builds the cone if there is a forecast, the present phase is shown, and the window extends beyond the present. On an axis of time
+/// the end of a phase is not known.
 fn cone(
     view: &View<'_>,
     end: fn(&Forecast) -> Option<Interval>,

@@ -1,4 +1,4 @@
-//! The gap chart: the paired gap to the reference with its error band, and the lines that decide about it.
+//! The gap chart: the paired gap to the reference with its error band, and the limits that decisions use.
 
 use super::extent::View;
 use super::forecast;
@@ -10,7 +10,7 @@ use crate::run::state::{GAP, GAP_STDERR};
 
 pub const TITLE: &str = "gap to reference ±2 stderr";
 
-/// Builds the chart, if the phase has a gap. The x axis reaches to the end of the phase, for which the forecast is.
+/// Builds the chart, if the phase has a gap. The x axis extends to the end of the phase, as the forecast does.
 pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
     let (scene, parts) = (view.scene, &view.parts);
     let (run, look) = (scene.run, &scene.ui.chart);
@@ -50,7 +50,7 @@ pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
         cone: forecast::of_gap(view),
         marks: Vec::new(),
         whole: look.all,
-        // Gaps may be negative: there is no logarithm.
+        // Gaps may be negative, so the axis is always linear.
         log: false,
         cursor: look.cursor,
         theme: scene.theme,

@@ -1,5 +1,5 @@
-//! The loss chart: the training loss with its average, the validation loss, the reference's, earlier rounds, and what
-//! rollbacks left behind.
+//! The loss chart: the training loss with its average, the validation loss, the reference's loss, earlier rounds, and branches
+//! that rollbacks have abandoned.
 
 use ratatui::text::{Line, Span};
 
@@ -16,7 +16,7 @@ use crate::text;
 
 pub const TITLE: &str = "loss";
 
-/// Builds the chart for a panel so many columns wide inside.
+/// Builds the chart for a panel with `width` columns inside its frame.
 pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
     let (scene, parts) = (view.scene, &view.parts);
     let (run, look) = (scene.run, &scene.ui.chart);
@@ -59,7 +59,7 @@ pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
     }
 }
 
-/// The reference's validation loss.
+/// Returns the reference's validation loss as a horizontal line.
 fn benchmark(view: &View<'_>) -> Option<Level> {
     let reference = view.scene.run.core.reference.as_ref()?;
     Some(Level {
@@ -69,7 +69,8 @@ fn benchmark(view: &View<'_>) -> Option<Level> {
     })
 }
 
-/// A curve of the evaluations of the earlier phases for which `wanted` holds, by the step of their phase.
+/// Returns the curves of a column of the evaluations, for the earlier phases for which `wanted` holds, by the step within their
+/// phase.
 pub fn overlays<'a>(
     view: &'a View<'_>,
     column: usize,
@@ -91,7 +92,7 @@ pub fn overlays<'a>(
         .collect()
 }
 
-/// The validation losses of the run that is compared: of its phase of the same name, or of all of it where the whole run is
+/// Returns the validation losses of the run that is compared: of its phase of the same name, or of the complete run if that is
 /// shown.
 fn compared<'a>(view: &'a View<'_>) -> Option<Trace<'a>> {
     let scene = view.scene;
@@ -112,10 +113,10 @@ fn compared<'a>(view: &'a View<'_>) -> Option<Trace<'a>> {
     })
 }
 
-/// The letter of the dots of the run that is compared.
+/// The letter that marks the curve of the run that is compared.
 const COMPARED: char = 'C';
 
-/// What a rollback left behind, if it belongs to what is shown.
+/// Returns the curve of a branch that a rollback has abandoned, if it belongs to the part that is shown.
 fn abandoned<'a>(
     view: &'a View<'_>,
     left: &'a Abandoned,
@@ -130,7 +131,7 @@ fn abandoned<'a>(
     let range = phases::range(series, 0, end_of_phase(&left.branch, parts.whole));
     let live = &scene.run.live().train;
     let shown = parts.range(live);
-    // Its average goes on from that of the branch it parted from.
+    // Its average continues that of the branch from which it forked.
     let shared = live
         .stretches()
         .partition_point(|s| s.last.seq <= left.fork);
@@ -151,7 +152,7 @@ fn abandoned<'a>(
     })
 }
 
-/// The legend in so many columns, from the most important on.
+/// Returns the legend, in order of importance, as far as it fits into `room` columns.
 pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     let (scene, theme) = (view.scene, view.scene.theme);
     let run = scene.run;
@@ -163,7 +164,7 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
         let mark = pick(&format!("{}{}", marks.point, marks.val), "●");
         items.push((format!("{mark} val"), theme.val));
     }
-    // The reference has a label on its line.
+    // The reference needs no entry: its line has a label.
     if forecast::of_loss(view).is_some() {
         items.push((forecast::legend(view), theme.val));
     }
@@ -200,7 +201,7 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
             theme.dim,
         ));
     }
-    // A letter could be taken for a series; a diamond not.
+    // In ASCII the checkpoint's mark is a letter, which could be taken for a series; a diamond could not.
     if ascii && marks::of(view).iter().any(|m| m.label.is_none()) {
         items.push((format!("{} checkpoint", marks.checkpoint), theme.dim));
     }

@@ -1,4 +1,4 @@
-//! What happened to a run, as marks below its loss.
+//! Marks of a run's events below its loss.
 
 use std::collections::HashSet;
 
@@ -8,14 +8,14 @@ use crate::dashboard::widgets::foot::Mark;
 use crate::run::event::Phase;
 use crate::run::state::{self, Branch, MarkKind};
 
-/// Which marks go before others in a column.
+/// Priorities of marks that share a column.
 const PHASE: u8 = 1;
 const NOTE: u8 = 2;
 const GROWTH: u8 = 3;
 const ROLLBACK: u8 = 4;
 const RESUMED: u8 = 5;
 
-/// `^grow 4→6` where layers were added, `^round 1` where a phase begins, a diamond for each checkpoint.
+/// Returns the marks: `^grow 4→6` where layers were added, `^round 1` where a phase begins, a diamond for each checkpoint.
 pub fn of(view: &View<'_>) -> Vec<Mark> {
     let (scene, parts) = (view.scene, &view.parts);
     let live = scene.run.live();
@@ -56,7 +56,7 @@ fn label(mark: &state::Mark, grown: &HashSet<u64>) -> Option<(Option<String>, u8
     Some((Some(text), weight))
 }
 
-/// A mark's place: on axes other than steps, that of the first training point not before it.
+/// Returns a mark's x. On axes other than steps it is that of the first training point at or after the mark.
 fn x(live: &Branch, window: &Window, mark: &state::Mark) -> f64 {
     if window.axis == Axis::Step {
         return mark.step as f64;

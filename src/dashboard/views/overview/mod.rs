@@ -1,14 +1,14 @@
-//! The overview: what an operator decides on. Builds plain values from the run's state for the widgets, and puts them
-//! side by side, over the same x axis.
+//! The overview: the charts and figures on which an operator decides. Builds plain values for the widgets from the run's state,
+//! and places the widgets over the same x axis.
 //!
 //! | module | builds |
 //! |---|---|
-//! | [`phases`], [`extent`] | the parts of a run that belong to its phases; which of it is shown |
+//! | [`phases`], [`extent`] | the parts of a run that belong to its phases; the part that is shown |
 //! | [`loss`], [`gap`] | the two charts |
-//! | [`forecast`] | where the two curves are expected to go |
-//! | [`marks`] | what happened, as marks below the loss |
+//! | [`forecast`] | the expected course of the two curves |
+//! | [`marks`] | marks of events below the loss |
 //! | [`ranks`] | attention rank: a heat map, or small cells |
-//! | [`rank_times`] | what the processes of a run of several do per step |
+//! | [`rank_times`] | times per step of each process of a run of several |
 //! | [`multiples`] | small series next to the heat map, or in place of the chart |
 //! | [`cursor`] | the value of every series at the cursor |
 
@@ -55,7 +55,7 @@ pub const ROW: Row = Row {
 
 /// From this width on, the decision panel has a second column of figures.
 const VERY_WIDE: u16 = 190;
-/// Least rows of a chart beside others, and of the two charts together.
+/// Least rows of a chart next to other panels, and of the two charts together.
 const CHART: u16 = 9;
 const CHARTS: u16 = 21;
 /// Rows of the gap chart.
@@ -73,7 +73,8 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// The result of a run that is over, else one chart (the loss, or the gap when that was asked for), else the latest notes.
+/// Draws the result of a run that is over; otherwise one chart (the loss, or the gap if it was asked for) if there is room, or
+/// the latest notes.
 fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     if scene.over() {
         result::draw(frame, scene, area);
@@ -85,7 +86,7 @@ fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
 }
 
 impl View<'_> {
-    /// Charts and decision above, ranks and small multiples below, the result at the bottom.
+    /// Draws charts and decision above, ranks and small multiples below, and the result at the bottom.
     fn wide(&self, frame: &mut Frame<'_>, area: Rect) {
         let scene = self.scene;
         let result = if scene.over() {
@@ -99,7 +100,7 @@ impl View<'_> {
             wanted if room >= 4 => wanted.min(room),
             _ => 0,
         };
-        // Its processes come after what the model learns.
+        // The times of the processes get the room that the panels about the model leave.
         let left = area.height.saturating_sub(result + CHART + ranks);
         let times = match rank_times::height(scene, area.width) {
             wanted if wanted <= left => wanted,
@@ -121,7 +122,7 @@ impl View<'_> {
         let margin = self.charts(frame, left);
         decision::draw(frame, scene, right);
         if ranks > 0 {
-            // Over the same columns as the loss, with the figures to the right of them.
+            // The heat map's plot has the columns of the loss chart, with its figures to the right.
             let plot = left.width.saturating_sub(2 + margin);
             let beside = area.width.saturating_sub(left.width + ranks::FIGURES);
             let beside = if beside >= MULTIPLES && multiples::count(self) > 0 {
@@ -158,7 +159,7 @@ impl View<'_> {
         if let Some(line) = rank_times::line(scene, area.width) {
             brief.push(line);
         }
-        // Where the result is, nothing is left to decide.
+        // A run that is over has no decision to show.
         let brief_rows = match scene.over() {
             true => 0,
             false => take(brief.len() as u16, 1),
@@ -211,7 +212,7 @@ impl View<'_> {
         chosen.draw(frame, self, area, margin);
     }
 
-    /// The loss above the gap, where there is room and a gap. Returns the columns of their y labels.
+    /// Draws the loss and, below it, the gap if there is one and it fits. Returns the columns of their y labels.
     fn charts(&self, frame: &mut Frame<'_>, area: Rect) -> u16 {
         let inner = area.width.saturating_sub(2);
         let loss = Panel::new(loss::chart(self, inner), "", inner);
@@ -235,7 +236,7 @@ impl View<'_> {
 struct Panel<'a> {
     chart: Chart<'a>,
     fitted: Option<Fitted>,
-    /// Empty: the loss.
+    /// Its title; empty for the loss.
     title: &'static str,
 }
 

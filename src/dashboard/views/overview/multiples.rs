@@ -1,4 +1,4 @@
-//! Small series that explain the loss, next to the heat map, or in place of the chart where both do not fit.
+//! Small series that explain the loss, next to the heat map, or in place of the chart if both do not fit.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::run::table;
 /// Columns of both figures side by side, and stacked.
 const FIGURES: u16 = 22;
 const FIGURE: u16 = 13;
-/// Above this number of series, one per row, both figures need a panel of this many columns.
+/// With more than `FEW` series, which have one row each, both figures need a panel of `BROAD` columns.
 const FEW: usize = 6;
 const BROAD: u16 = 60;
 
@@ -27,13 +27,13 @@ struct Kind {
     label: &'static str,
     from: From,
     column: usize,
-    /// From the series' value to the one shown.
+    /// Converts the series' value to the shown one.
     value: fn(f64, f64) -> f64,
     words: fn(f64) -> String,
     note: Note,
 }
 
-/// The events that a series is measured by.
+/// The events from which a series is taken.
 #[derive(Clone, Copy)]
 enum From {
     Train,
@@ -41,13 +41,13 @@ enum From {
     Ranks,
 }
 
-/// The figure besides the last value.
+/// The figure in addition to the last value.
 enum Note {
     Least,
     Greatest,
 }
 
-/// A series of the training events, shown as it is.
+/// Makes a series of the training events that is shown unchanged.
 const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> String) -> Kind {
     Kind {
         label,
@@ -59,7 +59,7 @@ const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> 
     }
 }
 
-/// A time per step that ranks take for one another.
+/// Makes a series of the ranks' times per step.
 const fn of_ranks(label: &'static str, column: usize) -> Kind {
     Kind {
         from: From::Ranks,
@@ -100,7 +100,7 @@ const KINDS: [Kind; 12] = [
 /// The loss, for panels in which the series replace its chart.
 const LOSS_KIND: Kind = kind("loss", LOSS, Note::Least, |v| format!("{v:.4}"));
 
-/// Returns the series that can be chosen, over the whole run.
+/// Returns the number of series that can be chosen in this run.
 pub fn all(run: &RunState) -> usize {
     let all = |kind: &&Kind| {
         let series = series(run, kind);
@@ -140,17 +140,17 @@ fn series<'a>(run: &'a RunState, kind: &Kind) -> &'a Series {
 
 fn is_finite(series: &Series, kind: &Kind, range: Range<usize>) -> bool {
     let shown = series.column(kind.column).get(range);
-    // The first finite value is enough.
+    // A single finite value is enough.
     shown.is_some_and(|spans| spans.iter().any(|s| s.low <= s.high))
 }
 
-/// Draws the panel, with the loss where it is drawn in place of it.
+/// Draws the panel, with the loss if the panel replaces the loss chart.
 pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, with_loss: bool) {
     let scene = view.scene;
     let block = scene.panel(scene.text(" also measured · [ ] enlarges "));
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    // The loss comes after all others. Where it is chosen next to its chart, it is a series as well, so that every choice shows.
+    // The loss comes last. If it is chosen next to its chart, it is also shown as a series, so that every choice has an effect.
     let with_loss = with_loss || scene.ui.chart.multiple == Some(count(view));
     let kinds: Vec<&Kind> = kinds(view, with_loss).collect();
     let is_tight =

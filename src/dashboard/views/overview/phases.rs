@@ -13,10 +13,10 @@ use crate::run::table;
 /// A phase of the live branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// The letter of its dots.
+    /// The letter that marks its curve.
     pub letter: char,
     pub phase: Phase,
-    /// The event with which it began, and that with which the next one did.
+    /// Numbers of the events with which this phase and the next one began.
     pub seq: u64,
     pub next: u64,
     /// The place of its first step.
@@ -25,25 +25,25 @@ pub struct Part {
 }
 
 impl Part {
-    /// The buckets of a series that belong to it.
+    /// Returns the buckets of a series that belong to the phase.
     pub fn range(&self, series: &Series) -> Range<usize> {
         range(series, self.seq, self.next)
     }
 }
 
-/// What is shown of a run, and what came before it.
+/// The part of a run that is shown, and the earlier phases that are drawn with it.
 #[derive(Debug, Clone)]
 pub struct Parts {
     pub whole: bool,
     /// Event numbers at which phases began.
     pub starts: Vec<u64>,
     pub origin: Place,
-    /// The reference and the rounds before the present one that can be laid over it, oldest first.
+    /// The reference and the earlier rounds that can be drawn over the present one, oldest first.
     pub earlier: Vec<Part>,
     now: Option<Phase>,
 }
 
-/// Most earlier models for comparison that are drawn with the present one.
+/// Most earlier controls and baselines that are drawn with the present one.
 const COMPARED: usize = 6;
 /// Most earlier rounds that are drawn with the present phase.
 const EARLIER: usize = 3;
@@ -66,7 +66,7 @@ impl Parts {
             };
             earlier.extend(latest(&|p| *p == Phase::Reference, 1));
             let in_comparison = starts.last().is_some_and(|last| is_comparison(last.2));
-            // Next to models for comparison, the last round is the result.
+            // With controls and baselines, only the last round is drawn: it is the run's result.
             let rounds = if in_comparison { 1 } else { EARLIER };
             earlier.extend(latest(&|p| matches!(p, Phase::Round(_)), rounds));
             earlier.extend(latest(&is_comparison, COMPARED));
@@ -81,7 +81,7 @@ impl Parts {
         }
     }
 
-    /// The event with which what is shown begins.
+    /// Returns the number of the event with which the shown part begins.
     pub fn first_seq(&self) -> u64 {
         match self.whole {
             true => 0,
@@ -89,22 +89,22 @@ impl Parts {
         }
     }
 
-    /// The buckets of a live series that are shown.
+    /// Returns the buckets of a live series that are shown.
     pub fn range(&self, series: &Series) -> Range<usize> {
         range(series, self.first_seq(), u64::MAX)
     }
 
-    /// Returns the x of what is drawn at 0.
+    /// Returns the value of the axis that is drawn at x = 0.
     pub fn zero(&self, axis: Axis) -> f64 {
         axis.value(&self.origin)
     }
 
-    /// The phase that is shown; none: the whole run.
+    /// Returns the phase that is shown; `None` for the complete run.
     pub fn phase(&self) -> Option<&Phase> {
         self.now.as_ref().filter(|_| !self.whole)
     }
 
-    /// What is shown in words: `round 2`, `whole run`.
+    /// Returns the name of the part that is shown: `round 2`, `whole run`.
     pub fn name(&self) -> String {
         match (&self.now, self.whole) {
             (Some(phase), false) => table::phase_name(phase),
@@ -117,7 +117,7 @@ fn is_comparison(phase: &Phase) -> bool {
     matches!(phase, Phase::Control(_) | Phase::Baseline(_))
 }
 
-/// The event, the step and the phase of each beginning on a branch.
+/// Returns the event, the step and the phase of each beginning of a phase on a branch.
 fn starts(branch: &Branch) -> Vec<(u64, u64, &Phase)> {
     let marks = branch.marks.iter();
     let starts = marks.filter_map(|m| match &m.kind {
@@ -142,7 +142,7 @@ fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
     }
 }
 
-/// Returns the letter of a phase's dots: a round's number, R for the reference, and a, b, ... for models for comparison.
+/// Returns the letter of a phase's curve: a round's number, R for the reference, and a, b, ... for controls and baselines.
 fn letter(starts: &[(u64, u64, &Phase)], i: usize) -> char {
     match starts[i].2 {
         Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),
@@ -154,14 +154,14 @@ fn letter(starts: &[(u64, u64, &Phase)], i: usize) -> char {
     }
 }
 
-/// The last time that a run was in a phase.
+/// Returns the part of a run in which it was last in `phase`.
 pub fn latest(run: &RunState, phase: &Phase) -> Option<Part> {
     let starts = starts(run.live());
     let i = starts.iter().rposition(|start| start.2 == phase)?;
     Some(part(run, &starts, i))
 }
 
-/// Layers that a finished phase had.
+/// Returns the number of layers of a finished phase.
 fn layers(run: &RunState, phase: &Phase) -> Option<usize> {
     match phase {
         Phase::Reference => run.core.reference.as_ref().map(|r| r.layers),

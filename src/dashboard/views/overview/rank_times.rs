@@ -1,4 +1,4 @@
-//! What the processes (ranks) of a run of several do per step: a cell for each, or all in one line.
+//! Times per step of each process (rank) of a run of several: a cell for each, or all in one line.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,19 +17,19 @@ use crate::text;
 /// Columns of a rank's number and of a time, with the spaces around them.
 const LABEL: usize = 5;
 const TIME: usize = 9;
-/// Columns of a cell besides its two sparklines.
+/// Columns of a cell without its two sparklines.
 const CELL: usize = LABEL + 2 * TIME;
-/// Columns of a sparkline, from the widest on.
+/// Possible columns of a sparkline, widest first.
 const SPARKS: [usize; 6] = [16, 10, 6, 4, 2, 1];
-/// Rows of cells: as few as `FEW` where that leaves room for sparklines, else up to `ROWS`.
+/// Rows of cells: `FEW` if sparklines fit then, otherwise up to `ROWS`.
 const FEW: usize = 2;
 const ROWS: usize = 8;
-/// A rank that computes longer than the mean by this share is marked.
+/// Share by which a rank must compute longer than the mean to be marked as slow.
 const SLOW: f64 = 0.05;
-/// Most and least columns of bars in a line, one for each rank where there is room.
+/// Most and least columns of bars in the one-line form; one bar per rank if there is room.
 const BARS: (usize, usize) = (32, 4);
 
-/// Rows wanted in so many columns, frame included; 0 for a run of one process.
+/// Returns the rows needed in `width` columns, frame included; 0 for a run of one process.
 pub fn height(scene: &Scene<'_>, width: u16) -> u16 {
     let Some(times) = scene.run.rank_times() else {
         return 0;
@@ -38,7 +38,7 @@ pub fn height(scene: &Scene<'_>, width: u16) -> u16 {
     (down.min(ROWS) + 2) as u16
 }
 
-/// The sparkline's columns, the cells side by side, and their rows.
+/// Returns the columns of a sparkline, the number of cells side by side, and their rows.
 fn cells(ranks: usize, width: usize) -> (usize, usize, usize) {
     let fit = |spark: usize| {
         let across = (width / (CELL + 2 * spark)).max(1);
@@ -50,7 +50,7 @@ fn cells(ranks: usize, width: usize) -> (usize, usize, usize) {
         .unwrap_or_else(|| fit(1))
 }
 
-/// A level of a time between nothing and `top`: times of all ranks are compared.
+/// Returns the block character for a time between 0 and `top`, which is common to all ranks.
 fn level(value: f64, top: f64, glyphs: Glyphs) -> char {
     let levels = glyphs.levels();
     let share = value / top;
@@ -60,13 +60,13 @@ fn level(value: f64, top: f64, glyphs: Glyphs) -> char {
     levels[(share.clamp(0.0, 1.0) * (levels.len() - 1) as f64).round() as usize]
 }
 
-/// Whether a rank computes so long that the others wait for it.
+/// Whether a rank computes longer than the mean by more than [`SLOW`].
 fn is_slow(times: &RankTimes, rank: usize) -> bool {
     let compute = times.compute.get(rank).copied().unwrap_or(0.0);
     compute > (1.0 + SLOW) * times.mean_compute()
 }
 
-/// The ranks that are shown where not all have room: the slowest ones, in their order.
+/// Returns the ranks that are shown. If not all fit, these are the slowest ones, in their order.
 fn shown(times: &RankTimes, room: usize) -> Vec<usize> {
     let mut all: Vec<usize> = (0..times.compute.len()).collect();
     if all.len() > room {
@@ -91,7 +91,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
     let ranks = shown(times, across * down);
     let mut window = view.window;
     let now = view.now();
-    // A few columns are too few to leave some of them to the future.
+    // Sparklines are too narrow to leave columns for the future.
     if now > window.from {
         window.to = window.to.min(now);
     }
@@ -117,7 +117,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
         format!("{:>TIME$}", words + " ")
     };
     let mut lines = vec![Line::default(); down];
-    // Down the columns, as many in each as fit.
+    // Cells are filled column by column.
     for (i, (&rank, [compute, wait])) in ranks.iter().zip(&curves).enumerate() {
         let style = style(scene, times, rank);
         lines[i % down.max(1)].spans.extend([
@@ -138,7 +138,7 @@ fn style(scene: &Scene<'_>, times: &RankTimes, rank: usize) -> Style {
     }
 }
 
-/// ` 8 ranks (mpi) · per step: compute, wait · slowest 5 (+12 %) · exchange 30 ms `, from the most important on.
+/// Returns ` 8 ranks (mpi) · per step: compute, wait · slowest 5 (+12 %) · exchange 30 ms `, in order of importance.
 fn title(scene: &Scene<'_>, times: &RankTimes, width: usize) -> String {
     let layout = scene.run.layout();
     let name = layout.map_or_else(|| format!("{} ranks", times.world), |l| l.words());
@@ -157,8 +157,8 @@ fn title(scene: &Scene<'_>, times: &RankTimes, width: usize) -> String {
     title
 }
 
-/// One line with a bar for each rank: ` 8 ranks  compute ▇▇▇█ 412 ms  wait ▂▂▂▁ 21 ms  slowest 3 (+12 %)`; `None` for a run of
-/// one process.
+/// Returns one line with a bar for each rank: ` 8 ranks  compute ▇▇▇█ 412 ms  wait ▂▂▂▁ 21 ms  slowest 3 (+12 %)`; `None` for a
+/// run of one process.
 pub fn line(scene: &Scene<'_>, width: u16) -> Option<Line<'static>> {
     let times = scene.run.rank_times()?;
     let theme = scene.theme;
@@ -171,7 +171,7 @@ pub fn line(scene: &Scene<'_>, width: u16) -> Option<Line<'static>> {
     let words = times.slowest_words().unwrap_or_default();
     let parts = |columns: usize| {
         let bars = |values: &[f64]| -> String {
-            // Of ranks that share a column the greatest counts.
+            // Ranks that share a column show their greatest value.
             let each = values.len().div_ceil(columns).max(1);
             let shares = values.chunks(each);
             let greatest = shares.map(|c| c.iter().copied().fold(0.0, f64::max));
@@ -197,7 +197,7 @@ pub fn line(scene: &Scene<'_>, width: u16) -> Option<Line<'static>> {
     };
     let wide = |parts: &[(String, Style)]| parts.iter().map(|p| text::width(&p.0)).sum::<usize>();
     let width = usize::from(width);
-    // The exchange is left out before bars are.
+    // The exchange is left out before the bars become narrower.
     let room = width.saturating_sub(wide(&parts(1)[..8])) / 2 + 1;
     let mut parts = parts(room.clamp(BARS.1, BARS.0)).to_vec();
     while wide(&parts) > width && parts.len() > 1 {

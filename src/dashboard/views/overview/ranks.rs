@@ -1,4 +1,4 @@
-//! Attention rank per layer: a heat map over the x axis of the charts, or small cells where that does not fit.
+//! Attention rank per layer: a heat map over the x axis of the charts, or small cells if the heat map does not fit.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,20 +17,20 @@ use crate::run::state::{Mark, MarkKind, ProbePoint, max_rank};
 /// Columns to the right of the heat map.
 pub const FIGURES: u16 = 27;
 const HEADS: &str = "   now  min    bi  state ";
-/// Columns of a small cell besides its sparkline.
+/// Columns of a small cell without its sparkline.
 const CELL: usize = 11;
-/// Columns of a sparkline, from the widest on.
+/// Possible columns of a sparkline, widest first.
 const SPARKS: [usize; 7] = [24, 15, 10, 6, 4, 2, 1];
 /// Most rows of small cells.
 const ROWS: usize = 8;
 
-/// Rows wanted by the heat map, frame included.
+/// Returns the rows that the heat map needs, frame included.
 pub fn height(scene: &Scene<'_>) -> u16 {
     let rows = layers(scene).max(1) + 2;
     u16::try_from(rows).unwrap_or(u16::MAX)
 }
 
-/// Rows wanted by small cells in so many columns, frame included.
+/// Returns the rows that small cells need in `width` columns, frame included.
 pub fn compact_height(scene: &Scene<'_>, width: u16) -> u16 {
     let (_, _, down) = cells(layers(scene), usize::from(width.saturating_sub(2)), 3);
     u16::try_from(down + 2).unwrap_or(u16::MAX)
@@ -42,8 +42,8 @@ fn layers(scene: &Scene<'_>) -> usize {
     run.core.phase.as_ref().map_or(probed, |p| p.layers)
 }
 
-/// The sparkline's columns, the cells side by side, and their rows, for so many layers: as few rows as it takes,
-/// `least` of them at least.
+/// Returns the columns of a sparkline, the number of cells side by side, and their rows, for `layers` layers: as few rows as
+/// possible, but at least `least`.
 fn cells(layers: usize, width: usize, least: usize) -> (usize, usize, usize) {
     let fit = |spark: usize| {
         let across = (width / (CELL + spark)).max(1);
@@ -56,16 +56,16 @@ fn cells(layers: usize, width: usize, least: usize) -> (usize, usize, usize) {
         .unwrap_or_else(|| fit(1))
 }
 
-/// What both forms are made of.
+/// The data of both forms.
 struct Ranks<'a> {
     view: &'a View<'a>,
-    /// The last probe of the present phase: one of the phase before says nothing about this model.
+    /// The last probe of the present phase. A probe of an earlier phase has measured another model.
     last: Option<&'a ProbePoint>,
     count: usize,
 }
 
 impl<'a> Ranks<'a> {
-    /// `None` before the first probe.
+    /// Returns the ranks of a run; `None` before the first probe.
     fn of(view: &'a View<'a>) -> Option<Self> {
         let run = view.scene.run;
         let phase = run.core.phase.as_ref().map(|p| &p.phase);
@@ -87,7 +87,7 @@ impl<'a> Ranks<'a> {
         }
     }
 
-    /// The layers' ranks over the x axis.
+    /// Returns the layers' ranks over the x axis.
     fn values(&self, window: &Window, count: usize, columns: usize) -> Vec<Vec<f64>> {
         let view = self.view;
         let run = view.scene.run;
@@ -104,7 +104,7 @@ impl<'a> Ranks<'a> {
             .collect()
     }
 
-    /// `+` at a layer that is new since the round before.
+    /// Returns a layer's label, with `+` if the layer is new in this round.
     fn label(&self, layer: usize) -> String {
         let phase = self.view.scene.run.core.phase.as_ref();
         let new = layer + phase.map_or(0, |p| p.added) >= self.count;
@@ -119,7 +119,7 @@ impl<'a> Ranks<'a> {
         self.view.scene.glyphs.marks().gap
     }
 
-    /// The figures at the right of a row: rank now, of the weakest head, block influence, state.
+    /// Returns the figures at the right of a row: present rank, rank of the weakest head, block influence, state.
     fn figures(&self, layer: usize) -> Vec<Span<'static>> {
         let theme = self.view.scene.theme;
         let value = |v: Option<f64>, decimals: usize, wide: usize| match v {
@@ -142,7 +142,7 @@ impl<'a> Ranks<'a> {
     }
 }
 
-/// The highest of ranks: one scale for all, so that layers can be compared.
+/// Returns the highest rank: all layers have one scale, so that they can be compared.
 fn top(values: &[Vec<f64>]) -> f64 {
     let finite = values.iter().flatten().copied().filter(|v| v.is_finite());
     finite.fold(2.0, f64::max)
@@ -176,7 +176,7 @@ pub fn heatmap(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, margin: u16, 
     let scale = format!("{} 1 … {} {top:.0}", levels[0], levels[levels.len() - 1]);
     let title = scene.text(&format!("{name}, {scale}, | = growth "));
     let mut block = scene.panel(title);
-    // Over the figures it names.
+    // The headings stand above their figures.
     if room >= plot + FIGURES - 2 {
         let after = usize::from(room - plot).saturating_sub(HEADS.len());
         let heads = format!(
@@ -220,7 +220,7 @@ pub fn heatmap(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, margin: u16, 
     }
 }
 
-/// The columns at which phases other than the first on screen begin.
+/// Returns the columns at which phases begin, except the first one on screen.
 fn growths(view: &View<'_>, window: &Window, columns: usize) -> Vec<usize> {
     let first = view.parts.first_seq();
     let zero = view.parts.zero(window.axis);
@@ -240,7 +240,7 @@ fn growths(view: &View<'_>, window: &Window, columns: usize) -> Vec<usize> {
     found
 }
 
-/// `10 more layers, 3 of them LAZY (L14 L15 L16): 12 more rows show them`.
+/// Returns a line such as `10 more layers, 3 of them LAZY (L14 L15 L16): 12 more rows show them`.
 fn rest(ranks: &Ranks<'_>, shown: usize, scene: &Scene<'_>, missing: u16) -> Line<'static> {
     let lazy: Vec<String> = (shown..ranks.count)
         .filter(|&l| ranks.is_lazy(l))
@@ -293,7 +293,7 @@ pub fn compact(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
         true => ranks.count,
         false => down.saturating_sub(1) * across,
     };
-    // A few columns are too few to leave some of them to the future.
+    // Sparklines are too narrow to leave columns for the future.
     let mut window = view.window;
     let now = view.now();
     if now > window.from {
@@ -302,7 +302,7 @@ pub fn compact(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
     let values = ranks.values(&window, shown, spark);
     let top = top(&values);
     let mut lines = vec![Line::default(); down];
-    // Down the columns, as many in each as fit.
+    // Cells are filled column by column.
     let each = if fits { down } else { down.saturating_sub(1) };
     for (layer, values) in values.iter().enumerate() {
         let shades: String = values

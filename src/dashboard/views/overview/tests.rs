@@ -60,7 +60,7 @@ fn the_heat_map_stands_over_the_columns_of_the_loss() {
     let all = rows(&drawn(&run, &Ui::default(), LARGE));
     let row = |text: &str| all.iter().find(|r| r.contains(text)).unwrap();
     let column = |row: &str, c: &str| row[..row.find(c).unwrap()].chars().count();
-    // The first column of the loss, and the end of what has been trained: 62 % of 122 columns.
+    // The first column of the loss, and the end of the trained part: 62 % of 122 columns.
     let zero = column(row("◆"), "^grow");
     let line = row("│L13+");
     assert_eq!(column(line, "█"), zero);
@@ -160,7 +160,7 @@ fn another_run_is_laid_over_the_phase_of_the_same_name() {
     };
     let dots = |all: &str| all.matches('∙').count();
     assert_eq!(dots(&screen(&run, &ui, LARGE)), 0);
-    // The other run is further on: its dots reach past the end of this one's line.
+    // The other run is ahead: its dots extend beyond the end of this run's line.
     let all = with(run_at(Moment::Deciding), &ui);
     assert!(all.contains("∙C∙ wide"), "{all}");
     let reach = |all: &str| {
@@ -170,12 +170,12 @@ fn another_run_is_laid_over_the_phase_of_the_same_name() {
     };
     let further = reach(&all).unwrap();
     let same = with(run_at(Moment::Healthy), &ui);
-    // Where the runs are the same, this one's line hides the dots.
+    // Where the runs are equal, this run's line hides the dots.
     assert!(
         reach(&same).is_none_or(|r| r + 20 < further),
         "{further}: {same}"
     );
-    // A run that was never in this round has nothing to compare, and the legend says so.
+    // The legend states that a run without this round cannot be compared.
     let mut reference = RunState::default();
     for line in journal::journal(Moment::Healthy).lines().take(200) {
         reference.apply(&Event::from_line(line).unwrap());
@@ -184,7 +184,7 @@ fn another_run_is_laid_over_the_phase_of_the_same_name() {
     assert!(all.contains("wide: no round 2") && dots(&all) == 0, "{all}");
     ui.chart.toggle_whole();
     let all = with(run_at(Moment::Deciding), &ui);
-    // Two dots are the legend's; most others lie under this run's own line.
+    // Two dots belong to the legend; most others lie under this run's line.
     assert!(all.contains("∙C∙ wide") && dots(&all) > 2, "{all}");
 }
 
@@ -216,7 +216,7 @@ fn small_multiples_show_what_there_is_and_one_can_be_enlarged() {
     );
 }
 
-/// The run with the norms and the share of clipped steps that later versions report.
+/// Returns the run with the norms and the share of clipped steps that later versions report.
 fn with_norms() -> RunState {
     let mut run = RunState::default();
     for line in journal::journal(Moment::Healthy).lines() {
@@ -241,7 +241,7 @@ fn small_multiples_hold_norms_and_clipped_steps_at_both_sizes() {
     for label in ["│weights ", "│moments ", "│clipped "] {
         assert!(all.contains(label), "{label}\n{all}");
     }
-    // On a small screen the key shows them in place of the chart, and after the last one the chart again.
+    // On a small screen the key shows the series in place of the chart, and after the last series the chart again.
     let series = super::small_series(&run);
     assert_eq!(series, 10);
     let chart = screen(&run, &ui, (80, 24));
@@ -299,7 +299,7 @@ fn the_tolerance_of_an_old_journal_is_that_of_its_evidence() {
     with_limit.info.as_mut().unwrap().tolerance = Some(0.05);
     let all = screen(&with_limit, &Ui::default(), LARGE);
     assert!(all.contains("╌ tolerance +0.05"), "{all}");
-    // Readings of the GPU go into the curves.
+    // The readings of the GPU are in the curves.
     let train = &run.live().train;
     let (low, high) = train.range(GPU_PERCENT, 0, train.len()).unwrap();
     assert!(low > 80.0 && high <= 100.0, "{low} {high}");

@@ -1,4 +1,4 @@
-//! Real data, and small sets as pyarrow writes them.
+//! Tests real data sets, and small ones that pyarrow has written.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::eval::tasks::{Answer, Document, find};
 
 const SHARED: &str = "/work/shared/data";
 
-/// Skips a test, saying so, where the shared data is not there.
+/// Returns the shared data's directory; prints that the test is skipped if it is missing.
 fn shared() -> Option<&'static Path> {
     let data = Path::new(SHARED);
     if !data.is_dir() {
