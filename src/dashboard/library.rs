@@ -36,7 +36,7 @@ pub struct Listed {
 
 /// The way in which a run is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum OpenAs {
     /// The run is in progress.
     Attach,
     /// The run is not finished, and no process works on it.
@@ -46,14 +46,14 @@ pub enum Way {
 
 impl Listed {
     /// Returns the way in which an operator would open the run now.
-    pub fn way(&self) -> Way {
+    pub fn open_as(&self) -> OpenAs {
         let state = self.row.as_ref().map(|row| row.state.as_str());
         if RunLock::is_live(self.dir.path()) {
-            return Way::Attach;
+            return OpenAs::Attach;
         }
         match state {
-            Some("stopped" | "crashed" | "interrupted") => Way::Resume,
-            _ => Way::Watch,
+            Some("stopped" | "crashed" | "interrupted") => OpenAs::Resume,
+            _ => OpenAs::Watch,
         }
     }
 

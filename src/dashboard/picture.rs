@@ -43,7 +43,7 @@ struct Look {
     modifier: Modifier,
 }
 
-/// Draws a frame as an SVG image of monospaced text, on a dark or a light background. Each stretch of one style has an explicit
+/// Draws a frame as an SVG image of monospaced text, on a dark or a light background. Each span of one style has an explicit
 /// width, so that characters stay in their columns even if the font lacks some of them.
 pub fn svg(frame: &Buffer, title: &str, light: bool) -> String {
     let colours = if light { &LIGHT } else { &DARK };
@@ -73,7 +73,7 @@ pub fn svg(frame: &Buffer, title: &str, light: bool) -> String {
                 end += text::width(row[end].symbol()).max(1);
             }
             let end = end.min(row.len());
-            stretch(&mut out, &look, &row[x..end], (x, y));
+            span(&mut out, &look, &row[x..end], (x, y));
             x = end;
         }
     }
@@ -110,7 +110,7 @@ fn words(cells: &[Cell]) -> String {
     out
 }
 
-fn stretch(out: &mut String, look: &Look, cells: &[Cell], (x, y): (usize, usize)) {
+fn span(out: &mut String, look: &Look, cells: &[Cell], (x, y): (usize, usize)) {
     let (left, top, width) = (x * CELL.0, y * CELL.1, cells.len() * CELL.0);
     if let Some(paper) = &look.paper {
         let height = CELL.1;

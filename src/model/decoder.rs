@@ -327,8 +327,8 @@ impl Decoder {
         match &ws.ragged {
             None => ops::attention(ws.compute, &b.att, &b.lse, &b.qkv, shape)?,
             Some(ragged) => {
-                let (out, stretches) = (&b.att, &ragged.stretches);
-                ops::attention_ragged(ws.compute, out, &b.lse, &b.qkv, stretches, shape)?;
+                let (out, branches) = (&b.att, &ragged.branches);
+                ops::attention_ragged(ws.compute, out, &b.lse, &b.qkv, branches, shape)?;
             }
         }
         linear(

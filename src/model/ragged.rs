@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
 use super::workspace::{Format, Mode, Ragged, Workspace};
-use crate::ops::{self, Precision, Stretch};
+use crate::ops::{self, Branch, Precision};
 
 /// Most logits that are read at once to find the likeliest token.
 const LOGITS: usize = 4 << 20;
@@ -68,8 +68,8 @@ impl RaggedSpace {
         self.room.rows()
     }
 
-    /// Returns log p of every requested token, in nats, after a pass over `tokens` (M of them). `stretches` cover all rows in
-    /// order; a stretch that continues another one continues its positions.
+    /// Returns log p of every requested token, in nats, after a pass over `tokens` (M of them). `branches` cover all rows in
+    /// order; a branch that continues another one continues its positions.
     ///
     /// # Errors
     /// When the rows do not fit the memory, a text the model's context, or an id the vocabulary.
@@ -77,10 +77,10 @@ impl RaggedSpace {
         &self,
         model: &Decoder,
         tokens: &[u32],
-        stretches: &[Stretch],
+        branches: &[Branch],
         asked: &[Asked],
     ) -> Result<Vec<f64>> {
-        let (x, head) = self.final_rows(model, tokens, stretches, asked)?;
+        let (x, head) = self.final_rows(model, tokens, branches, asked)?;
         let targets: Vec<u32> = asked.iter().map(|a| a.token).collect();
         let targets = Tensor::from_vec(targets, asked.len(), &self.device)?;
         let chunk = &self.room.room_chunk()?;
@@ -95,10 +95,10 @@ impl RaggedSpace {
         &self,
         model: &Decoder,
         tokens: &[u32],
-        stretches: &[Stretch],
+        branches: &[Branch],
         asked: &[Asked],
     ) -> Result<Vec<(f64, bool)>> {
-        let log_likelihoods = self.log_likelihoods(model, tokens, stretches, asked)?;
+        let log_likelihoods = self.log_likelihoods(model, tokens, branches, asked)?;
         let (x, head) = self.gathered(model, asked)?;
         let mut likeliest = Vec::with_capacity(asked.len());
         let rows = (LOGITS / self.vocab).clamp(1, asked.len());
@@ -119,11 +119,11 @@ impl RaggedSpace {
         &self,
         model: &Decoder,
         tokens: &[u32],
-        stretches: &[Stretch],
+        branches: &[Branch],
         asked: &[Asked],
     ) -> Result<(Tensor, Tensor)> {
         let m = tokens.len();
-        let ws = self.view(&model.config, m, stretches)?;
+        let ws = self.view(&model.config, m, branches)?;
         ops::write(&ws.inputs, tokens)?;
         if let Some(outside) = asked.iter().find(|a| a.row as usize >= m) {
             bail!("{outside:?} is not one of {m} rows");
@@ -143,17 +143,17 @@ impl RaggedSpace {
     }
 
     /// Returns a workspace of `m` rows in this memory.
-    fn view(&self, config: &DecoderConfig, m: usize, stretches: &[Stretch]) -> Result<Workspace> {
-        let covered: usize = stretches.iter().map(|s| s.len).sum();
+    fn view(&self, config: &DecoderConfig, m: usize, branches: &[Branch]) -> Result<Workspace> {
+        let covered: usize = branches.iter().map(|s| s.len).sum();
         if m == 0 || covered != m {
-            bail!("stretches of {covered} rows do not cover {m} tokens");
+            bail!("branches of {covered} rows do not cover {m} tokens");
         }
         let mut positions = Vec::with_capacity(m);
-        let Some(pasts) = Stretch::pasts(stretches) else {
-            bail!("a stretch does not continue an earlier one: {stretches:?}");
+        let Some(pasts) = Branch::pasts(branches) else {
+            bail!("a branch does not continue an earlier one: {branches:?}");
         };
-        for (stretch, from) in stretches.iter().zip(pasts) {
-            let to = from + stretch.len;
+        for (branch, from) in branches.iter().zip(pasts) {
+            let to = from + branch.len;
             if to > config.context_length {
                 bail!(
                     "a text of {to} tokens does not fit the model's context of {}",
@@ -174,7 +174,7 @@ impl RaggedSpace {
             }
         };
         let ragged = Ragged {
-            stretches: stretches.to_vec(),
+            branches: branches.to_vec(),
             positions,
         };
         self.room.ragged_view(config, m, rope, ragged)
@@ -211,13 +211,13 @@ mod tests {
             |vocab| RaggedSpace::new(&model.config, 12, Precision::F32, vocab, &Device::Cpu);
         assert!(space(33).is_err());
         let space = space(30).unwrap();
-        let stretch = |start, len, after| Stretch { start, len, after };
-        let refused = |tokens: &[u32], stretches: &[Stretch], asked: Asked| {
-            let answer = space.log_likelihoods(&model, tokens, stretches, &[asked]);
+        let branch = |start, len, after| Branch { start, len, after };
+        let refused = |tokens: &[u32], branches: &[Branch], asked: Asked| {
+            let answer = space.log_likelihoods(&model, tokens, branches, &[asked]);
             answer.unwrap_err().to_string()
         };
         let at = |row, token| Asked { row, token };
-        let whole = [stretch(0, 4, None)];
+        let whole = [branch(0, 4, None)];
         assert!(
             space
                 .log_likelihoods(&model, &[1; 4], &whole, &[at(3, 29)])
@@ -226,12 +226,12 @@ mod tests {
         assert!(refused(&[1; 4], &whole, at(4, 1)).contains("not one of 4 rows"));
         assert!(refused(&[1; 4], &whole, at(3, 30)).contains("30"));
         assert!(refused(&[1; 5], &whole, at(3, 1)).contains("do not cover 5"));
-        assert!(refused(&[1; 13], &[stretch(0, 13, None)], at(0, 1)).contains("context of 8"));
-        let overlapping = [stretch(0, 4, None), stretch(3, 4, None)];
+        assert!(refused(&[1; 13], &[branch(0, 13, None)], at(0, 1)).contains("context of 8"));
+        let overlapping = [branch(0, 4, None), branch(3, 4, None)];
         assert!(refused(&[1; 8], &overlapping, at(0, 1)).contains("do not follow one another"));
-        let long = [stretch(0, 6, None), stretch(6, 3, Some(0))];
+        let long = [branch(0, 6, None), branch(6, 3, Some(0))];
         assert!(refused(&[1; 9], &long, at(0, 1)).contains("context of 8"));
-        let itself = [stretch(0, 6, None), stretch(6, 1, Some(1))];
+        let itself = [branch(0, 6, None), branch(6, 1, Some(1))];
         assert!(refused(&[1; 7], &itself, at(0, 1)).contains("does not continue an earlier one"));
     }
 }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn llama3s_scaling_keeps_short_waves_and_stretches_long_ones() {
+    fn llama3s_scaling_keeps_short_waves_and_lengthens_long_ones() {
         let plain = Rope {
             theta: 500_000.0,
             scaling: RopeScaling::None,

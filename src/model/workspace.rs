@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::logits::stride;
-use crate::ops::{self, GpuFeature, Precision, Stretch};
+use crate::ops::{self, Branch, GpuFeature, Precision};
 
 /// Most elements of a chunk of logits in f32, which bounds the head's scratch memory (64 MiB) for any vocabulary. Each chunk
 /// costs a pass over the head's weights and their gradients.
@@ -179,7 +179,7 @@ struct Room {
 /// The assignment of a pass's rows to texts.
 #[derive(Debug)]
 pub(super) struct Ragged {
-    pub(super) stretches: Vec<Stretch>,
+    pub(super) branches: Vec<Branch>,
     /// Position of each of the M rows in its text.
     pub(super) positions: Vec<u32>,
 }

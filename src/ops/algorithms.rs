@@ -16,12 +16,12 @@ const HEAD: &str = "heirloom algorithms 1";
 const MARGIN: f64 = 0.98;
 
 /// A product on a card with a library.
-type Product = (String, String);
+type ProductKey = (String, String);
 
 /// Algorithms by product.
 #[derive(Debug, Default)]
 pub struct Choices {
-    known: BTreeMap<Product, Algorithm>,
+    known: BTreeMap<ProductKey, Algorithm>,
     /// Whether there are choices that did not come from a file and have not been written to one.
     changed: bool,
 }
@@ -106,7 +106,7 @@ fn one_field(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 
-fn parse(line: &str) -> Option<(Product, Algorithm)> {
+fn parse(line: &str) -> Option<(ProductKey, Algorithm)> {
     let mut fields = line.split('\t');
     let (library, product, digits) = (fields.next()?, fields.next()?, fields.next()?);
     let plain = digits.len() == 128 && digits.bytes().all(|b| b.is_ascii_hexdigit());

@@ -6,7 +6,7 @@ use super::access::slices;
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AttentionShape, Precision, Stretch, cpu};
+use super::{AttentionShape, Branch, Precision, cpu};
 
 /// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
 pub fn attention(
@@ -73,46 +73,46 @@ pub fn attention_cached(
 }
 
 /// Causal attention within texts of many lengths: `qkv[M, (H + 2K) D]` to `out[M, H D]`. A query attends to the
-/// stretches that its own stretch continues, and causally to its own stretch. Rows outside all stretches are unchanged.
+/// branches that its own branch continues, and causally to its own branch. Rows outside all branches are unchanged.
 /// `lse[H M]` is scratch.
 ///
 /// # Errors
-/// When stretches overlap, are out of order or outside the rows, or continue one that is not earlier; on a GPU also when
-/// a stretch continues another.
+/// When branches overlap, are out of order or outside the rows, or continue one that is not earlier; on a GPU also when
+/// a branch continues another.
 pub fn attention_ragged(
     compute: Precision,
     out: &Tensor,
     lse: &Tensor,
     qkv: &Tensor,
-    stretches: &[Stretch],
+    branches: &[Branch],
     s: AttentionShape,
 ) -> Result<()> {
     let rows = qkv.dim(0)?;
-    if !Stretch::are_apart(stretches, rows) {
-        candle_core::bail!("attention: {stretches:?} do not follow one another in {rows} rows");
+    if !Branch::are_apart(branches, rows) {
+        candle_core::bail!("attention: {branches:?} do not follow one another in {rows} rows");
     }
     if qkv.device().is_cuda() {
-        return in_batches(compute, (out, lse, qkv), stretches, s);
+        return in_batches(compute, (out, lse, qkv), branches, s);
     }
     slices([out], [qkv], |[out], [qkv]| {
-        Part::Attention.time(|| cpu::attention::ragged(compute, out, qkv, stretches, s));
+        Part::Attention.time(|| cpu::attention::ragged(compute, out, qkv, branches, s));
         Ok(())
     })
 }
 
-/// [`attention_ragged`] by [`attention`]: neighbouring stretches of one length are a batch.
+/// [`attention_ragged`] by [`attention`]: neighbouring branches of one length are a batch.
 fn in_batches(
     compute: Precision,
     (out, lse, qkv): (&Tensor, &Tensor, &Tensor),
-    stretches: &[Stretch],
+    branches: &[Branch],
     s: AttentionShape,
 ) -> Result<()> {
-    if stretches.iter().any(|s| s.after.is_some()) {
+    if branches.iter().any(|s| s.after.is_some()) {
         candle_core::bail!("attention with shared beginnings of texts runs on the CPU alone");
     }
     let lse = lse.flatten_all()?;
-    let follows = |a: &Stretch, b: &Stretch| a.len == b.len && a.start + a.len == b.start;
-    for batch in stretches.chunk_by(follows) {
+    let follows = |a: &Branch, b: &Branch| a.len == b.len && a.start + a.len == b.start;
+    for batch in branches.chunk_by(follows) {
         let (start, time) = (batch[0].start, batch[0].len);
         let rows = batch.len() * time;
         let shape = AttentionShape {

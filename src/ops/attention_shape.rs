@@ -29,17 +29,17 @@ impl AttentionShape {
 
 /// Rows of a text that follow one another in a pass over texts of many lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stretch {
+pub struct Branch {
     /// First row.
     pub start: usize,
     /// Number of rows.
     pub len: usize,
-    /// The index of the stretch that it continues; `None` at the beginning of a text. Several stretches may continue the same one.
+    /// The index of the branch that it continues; `None` at the beginning of a text. Several branches may continue the same one.
     pub after: Option<usize>,
 }
 
-impl Stretch {
-    /// Whether the stretches are not empty, follow one another without overlap, lie within `rows` rows and continue
+impl Branch {
+    /// Whether the branches are not empty, follow one another without overlap, lie within `rows` rows and continue
     /// earlier ones.
     pub(super) fn are_apart(all: &[Self], rows: usize) -> bool {
         let inside = |(i, s): (usize, &Self)| {
@@ -50,12 +50,12 @@ impl Stretch {
             && all.windows(2).all(|w| w[0].start + w[0].len <= w[1].start)
     }
 
-    /// Returns the position of each stretch's first row in its text: the number of rows of the stretches before it. `None` if a
-    /// stretch continues one that is not earlier.
+    /// Returns the position of each branch's first row in its text: the number of rows of the branches before it. `None` if a
+    /// branch continues one that is not earlier.
     pub fn pasts(all: &[Self]) -> Option<Vec<usize>> {
         let mut pasts: Vec<usize> = Vec::with_capacity(all.len());
-        for stretch in all {
-            pasts.push(match stretch.after {
+        for branch in all {
+            pasts.push(match branch.after {
                 None => 0,
                 Some(after) => pasts.get(after)? + all[after].len,
             });
@@ -63,7 +63,7 @@ impl Stretch {
         Some(pasts)
     }
 
-    /// Returns the stretches of a text up to stretch `i`, from the text's beginning.
+    /// Returns the branches of a text up to branch `i`, from the text's beginning.
     pub(super) fn chain(all: &[Self], i: usize) -> Vec<Self> {
         let mut chain = vec![all[i]];
         while let Some(after) = chain.last().and_then(|s| s.after) {

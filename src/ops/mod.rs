@@ -75,7 +75,7 @@ pub use attention::{
     rope_backward,
 };
 pub use attention_kernels::check_head_size;
-pub use attention_shape::{AttentionShape, Stretch};
+pub use attention_shape::{AttentionShape, Branch};
 pub use block::Block;
 pub use distillation::head_distillation;
 pub use embedding::{embedding, embedding_backward};

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use super::columns;
 use super::list::Home;
 use crate::config;
-use crate::dashboard::library::Way;
+use crate::dashboard::library::OpenAs;
 use crate::text::sanitize;
 
 /// Returns the name of the selected run or preset.
@@ -33,19 +33,19 @@ pub fn lines(home: &Home<'_>) -> Vec<Line<'static>> {
         ];
     };
     let path = run.dir.argument();
-    let (words, command, style) = match run.way() {
-        Way::Attach => (
+    let (words, command, style) = match run.open_as() {
+        OpenAs::Attach => (
             "Enter attaches to it, w only watches it",
             "attach",
             theme.plain,
         ),
-        Way::Watch => ("Enter watches it", "watch", theme.plain),
-        Way::Resume if home.asked => (
+        OpenAs::Watch => ("Enter watches it", "watch", theme.plain),
+        OpenAs::Resume if home.asked => (
             "Enter resumes it, w watches it, Esc back",
             "train --resume",
             theme.warning,
         ),
-        Way::Resume => (
+        OpenAs::Resume => (
             "Enter asks to resume it, w watches it",
             "train --resume",
             theme.plain,

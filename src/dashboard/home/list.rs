@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::form::{Check, Form, Start, Step};
 use crate::config;
 use crate::dashboard::app::Options;
-use crate::dashboard::library::{Library, Listed, Way};
+use crate::dashboard::library::{Library, Listed, OpenAs};
 use crate::dashboard::message::Act;
 use crate::dashboard::refusal::Refusal;
 
@@ -188,14 +188,14 @@ impl<'a> Home<'a> {
                     return Some(Choice::Start(Start::of(preset.name)));
                 };
                 let path = run.dir.path().into();
-                return match run.way() {
-                    Way::Attach => Some(Choice::Attach(path)),
-                    Way::Resume if asked => Some(Choice::Resume(path)),
-                    Way::Resume => {
+                return match run.open_as() {
+                    OpenAs::Attach => Some(Choice::Attach(path)),
+                    OpenAs::Resume if asked => Some(Choice::Resume(path)),
+                    OpenAs::Resume => {
                         self.asked = true;
                         None
                     }
-                    Way::Watch => Some(Choice::Watch(path)),
+                    OpenAs::Watch => Some(Choice::Watch(path)),
                 };
             }
             _ => {}

@@ -76,14 +76,14 @@ pub enum Stamp {
     /// The number of the open decision.
     Decision(u64),
     /// A phase with the step at which it began, and the event since which it runs without interruption.
-    Stretch(Option<(Phase, u64)>, u64),
+    Phase(Option<(Phase, u64)>, u64),
 }
 
 impl Stamp {
     /// Returns the stamp of the run's present phase.
-    pub fn stretch(run: &RunState) -> Self {
+    pub fn phase(run: &RunState) -> Self {
         let phase = run.core.phase.as_ref();
-        Self::Stretch(
+        Self::Phase(
             phase.map(|p| (p.phase.clone(), p.began_at)),
             run.running_since,
         )
@@ -92,14 +92,14 @@ impl Stamp {
     pub fn is_current(&self, run: &RunState) -> bool {
         match self {
             Self::Decision(id) => run.core.decision.as_ref().map(|d| d.id) == Some(*id),
-            Self::Stretch(..) => *self == Self::stretch(run),
+            Self::Phase(..) => *self == Self::phase(run),
         }
     }
 
     pub fn refusal(&self) -> &'static str {
         match self {
             Self::Decision(_) => "decision out of date; press D for the new evidence",
-            Self::Stretch(..) => "not applied: the run has since entered another phase",
+            Self::Phase(..) => "not applied: the run has since entered another phase",
         }
     }
 }

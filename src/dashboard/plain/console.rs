@@ -136,7 +136,7 @@ impl Console {
         }
         match self.consequence(&command, state) {
             Ok(what) => {
-                self.asked = Some((command, Stamp::stretch(state)));
+                self.asked = Some((command, Stamp::phase(state)));
                 Move::Say(format!("{}? y/n", sanitize(&what)))
             }
             Err(why) => Move::Say(format!("refused: {}", sanitize(&why))),

@@ -153,13 +153,11 @@ impl Scorer {
         let places = group.documents.iter().enumerate();
         let place: BTreeMap<usize, usize> = places.map(|(place, &i)| (i, place)).collect();
         for pass in &group.passes {
-            let (tokens, stretches, asked) = (&pass.tokens, &pass.stretches, &pass.asked);
+            let (tokens, branches, asked) = (&pass.tokens, &pass.branches, &pass.asked);
             let answers: Vec<(f64, bool)> = match group.greedy {
-                true => self.space.greedy(model, tokens, stretches, asked)?,
+                true => self.space.greedy(model, tokens, branches, asked)?,
                 false => {
-                    let found = self
-                        .space
-                        .log_likelihoods(model, tokens, stretches, asked)?;
+                    let found = self.space.log_likelihoods(model, tokens, branches, asked)?;
                     found.into_iter().map(|l| (l, false)).collect()
                 }
             };

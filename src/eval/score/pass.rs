@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encode::Sequence;
 use crate::model::Asked;
-use crate::ops::Stretch;
+use crate::ops::Branch;
 
 /// The request that a target belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(super) type Owned = (Owner, Sequence);
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Pass {
     pub tokens: Vec<u32>,
-    pub stretches: Vec<Stretch>,
+    pub branches: Vec<Branch>,
     /// Targets to score, without duplicates.
     pub asked: Vec<Asked>,
     /// Places in `asked` with the requests that their scores belong to; the tokens of a request are in order.
@@ -30,7 +30,7 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Adds sequences as a tree whose branches are stretches: a prefix that several of them share is one branch.
+    /// Adds sequences as a tree of branches: a prefix that several of them share is one branch.
     pub(super) fn add<'a>(&mut self, sequences: impl IntoIterator<Item = &'a Owned>) {
         let mut sorted: Vec<&Owned> = sequences.into_iter().collect();
         // Stable: requests with equal inputs keep their order.
@@ -54,7 +54,7 @@ struct Tree<'p> {
 }
 
 impl Tree<'_> {
-    /// Adds sequences, sorted by inputs, which all begin with the `position` tokens that end with the stretch `after`.
+    /// Adds sequences, sorted by inputs, which all begin with the `position` tokens that end with the branch `after`.
     fn branch(&mut self, sorted: &[&Owned], position: usize, after: Option<usize>) {
         // A sequence that ends here sorts before its continuations.
         let ended = sorted.partition_point(|s| s.1.inputs.len() == position);
@@ -68,13 +68,13 @@ impl Tree<'_> {
             let end = common(one, other);
             let start = self.pass.tokens.len();
             self.pass.tokens.extend(&one[position..end]);
-            self.pass.stretches.push(Stretch {
+            self.pass.branches.push(Branch {
                 start,
                 len: end - position,
                 after,
             });
             self.path.push((position, start));
-            self.branch(same, end, Some(self.pass.stretches.len() - 1));
+            self.branch(same, end, Some(self.pass.branches.len() - 1));
             self.path.pop();
         }
     }

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use super::Shared;
 use super::gemm::{Accumulate, Mat, Packed, Right, Threads, matmul, matmul_shared};
 use super::math::{self, Arithmetic, LANES, Largest};
-use crate::ops::{AttentionShape, Precision, Stretch};
+use crate::ops::{AttentionShape, Branch, Precision};
 
 /// Queries handled at once.
 const BLOCK: usize = 64;
@@ -352,30 +352,30 @@ pub fn backward(
     });
 }
 
-/// Attention within texts of many lengths: the queries of a stretch attend to the stretches that it continues and causally to
+/// Attention within texts of many lengths: the queries of a branch attend to the branches that it continues and causally to
 /// its own rows. A task computes the query heads that share a key and value head.
 pub fn ragged(
     compute: Precision,
     out: &mut [f32],
     qkv: &[f32],
-    stretches: &[Stretch],
+    branches: &[Branch],
     s: AttentionShape,
 ) {
     let (row, width, d) = (s.row(), s.width(), s.head_size);
     let group = s.n_head / s.n_kv_head;
     let rows = qkv.len() / row;
     assert!(
-        out.len() == rows * width && Stretch::are_apart(stretches, rows),
+        out.len() == rows * width && Branch::are_apart(branches, rows),
         "ragged attention: operands do not fit {s:?}"
     );
     let out = Shared(out.as_mut_ptr());
-    let tasks = stretches.len() * s.n_kv_head;
+    let tasks = branches.len() * s.n_kv_head;
     (0..tasks).into_par_iter().for_each(|task| {
         let (index, kv) = (task / s.n_kv_head, task % s.n_kv_head);
-        let stretch = stretches[index];
-        let chain = Stretch::chain(stretches, index);
+        let branch = branches[index];
+        let chain = Branch::chain(branches, index);
         let total: usize = chain.iter().map(|s| s.len).sum();
-        let past = total - stretch.len;
+        let past = total - branch.len;
         let mut packed = PACKED.take();
         let mut gathered = GATHERED.take();
         let [k_memory, v_memory, _] = &mut packed;
@@ -407,13 +407,13 @@ pub fn ragged(
         };
         with_scratch(BLOCK * total, |probs, _| {
             for head in kv * group..(kv + 1) * group {
-                for from in (0..stretch.len).step_by(BLOCK) {
-                    let rows = BLOCK.min(stretch.len - from);
+                for from in (0..branch.len).step_by(BLOCK) {
+                    let rows = BLOCK.min(branch.len - from);
                     // Products take full panels of the keys, or all keys.
                     let keys = (past + from + rows).next_multiple_of(BLOCK).min(total);
-                    let first = stretch.start + from;
+                    let first = branch.start + from;
                     // SAFETY: the assertion bounds every row; the scratch buffer holds BLOCK rows of scores; a task
-                    // writes only its own heads' columns of its own stretch.
+                    // writes only its own heads' columns of its own branch.
                     unsafe {
                         matmul_shared(
                             (rows, d, keys),

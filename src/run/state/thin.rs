@@ -30,11 +30,11 @@ fn spread(evals: &[EvalPoint], most: usize) -> Vec<EvalPoint> {
     };
     let first = evals[0].step;
     let steps = last.step.saturating_sub(first) as f64 + 1.0;
-    let stretch = |e: &EvalPoint| {
+    let bucket = |e: &EvalPoint| {
         let share = e.step.saturating_sub(first) as f64 / steps;
         (share * (most - 1) as f64) as usize
     };
-    let chunks = earlier.chunk_by(|a, b| stretch(a) == stretch(b));
+    let chunks = earlier.chunk_by(|a, b| bucket(a) == bucket(b));
     let mut kept: Vec<EvalPoint> = chunks.map(|c| c[0]).take(most - 1).collect();
     kept.push(*last);
     kept

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::super::{Case, SelfTest};
 use super::{SUMS, activation, exact, gradients, variable};
-use crate::ops::{self, AttentionShape, Stretch};
+use crate::ops::{self, AttentionShape, Branch};
 
 impl SelfTest<'_> {
     /// Checks attention, its matrices, attention over texts of many lengths and with a cache, and rotary positions.
@@ -107,14 +107,14 @@ impl SelfTest<'_> {
             ]);
         }
         let mut rows = 0;
-        let mut stretches = Vec::new();
+        let mut branches = Vec::new();
         for (i, &len) in lengths.iter().enumerate() {
             let after = match i {
                 3 | 4 => Some(0),
                 5 => Some(3),
                 _ => None,
             };
-            stretches.push(Stretch {
+            branches.push(Branch {
                 start: rows,
                 len,
                 after,
@@ -124,14 +124,14 @@ impl SelfTest<'_> {
         let qkv = self.normal_there(&[rows, s.row()], case.dtype, 1.0)?;
         let out = self.poisoned_there(&[rows, s.width()], case.dtype)?;
         let lse = self.poisoned_there(&[rows * s.n_head], DType::F32)?;
-        ops::attention_ragged(case.compute, &out, &lse, &qkv, &stretches, s)?;
+        ops::attention_ragged(case.compute, &out, &lse, &qkv, &branches, s)?;
         let all = case.operand(&qkv)?;
         let mut wanted = Vec::new();
-        for stretch in &stretches {
-            let mut parts = vec![all.narrow(0, stretch.start, stretch.len)?];
-            let mut last = stretch;
+        for branch in &branches {
+            let mut parts = vec![all.narrow(0, branch.start, branch.len)?];
+            let mut last = branch;
             while let Some(after) = last.after {
-                last = &stretches[after];
+                last = &branches[after];
                 parts.insert(0, all.narrow(0, last.start, last.len)?);
             }
             let text = Tensor::cat(&parts, 0)?;
@@ -142,7 +142,7 @@ impl SelfTest<'_> {
                 ..s
             };
             let whole = Attention::of(&text, alone)?.out;
-            wanted.push(whole.narrow(0, time - stretch.len, stretch.len)?);
+            wanted.push(whole.narrow(0, time - branch.len, branch.len)?);
         }
         let want = Tensor::cat(&wanted, 0)?;
         Ok(vec![self.agree(

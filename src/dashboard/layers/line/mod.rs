@@ -65,7 +65,7 @@ impl Layer for CommandLine {
         match asked {
             Ok(command) => {
                 (self.asked, self.scroll) = (Some(command), Scroll::default());
-                Step::Confirm(Stamp::stretch(context.run))
+                Step::Confirm(Stamp::phase(context.run))
             }
             Err(error) => {
                 self.error = Some(error);

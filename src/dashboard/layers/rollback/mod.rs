@@ -82,7 +82,7 @@ impl Layer for Picker {
                 Step::Do(vec![Effect::Send(Command::Rollback { checkpoint })])
             }
             Act::Accept => match context.facts.nearby.verified.get(&checkpoint) {
-                Some(Ok(())) => Step::Confirm(Stamp::stretch(context.run)),
+                Some(Ok(())) => Step::Confirm(Stamp::phase(context.run)),
                 Some(Err(why)) => {
                     context.ui.notice = Some(why.clone());
                     Step::Stay
