@@ -37,6 +37,14 @@ def make_data():
     subprocess.run([program, "man", pages], check=True, stdout=subprocess.DEVNULL)
 
 
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    import maturin
+
+    # Without this function pip would build the wheel twice. maturin asks for the directory.
+    DATA.mkdir(parents=True, exist_ok=True)
+    return maturin.prepare_metadata_for_build_wheel(metadata_directory, config_settings)
+
+
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     import maturin
 
