@@ -46,7 +46,7 @@ struct Collapse {
     /// The published sizes: a few minutes
     #[arg(long)]
     full: bool,
-    /// Seed of the noise
+    /// Seed of the random queries, keys and targets
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
     /// Print JSON
@@ -120,7 +120,7 @@ fn start(demo: Demo, seed: u64) -> Result<(Receiver<Told>, JoinHandle<()>)> {
 fn line(told: &Told, before: usize) -> String {
     match told {
         Told::Head(head) => format!(
-            "head {before:2}   k* of scores {:4}, of attention {:3}; of attention at larger scores {:4}",
+            "head {before:2}   k* of scores {:4}, of attention {:3}, of attention with larger scores {:4}",
             head.scores, head.attention, head.sharper
         ),
         Told::Probe(probe) => format!(

@@ -70,7 +70,7 @@ pub fn presets() -> &'static [Preset] {
     &[
         Preset {
             name: "tiny",
-            summary: "8 layers on embedded Shakespeare, bytes: minutes on a CPU",
+            summary: "8 layers, built-in Shakespeare, byte tokens: minutes on a CPU",
             text: include_str!("../../configs/tiny.toml"),
         },
         Preset {

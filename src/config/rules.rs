@@ -164,7 +164,10 @@ pub fn tasks(key: &str, names: &impl AsRef<[String]>) -> Problems {
 pub fn samples(key: &str, texts: &impl AsRef<[String]>) -> Problems {
     let texts = texts.as_ref();
     let mut problems = unless(texts.len() <= MOST_SAMPLES, || {
-        format!("{key} holds {} texts, at most {MOST_SAMPLES}", texts.len())
+        format!(
+            "{key} has {} texts; at most {MOST_SAMPLES} are allowed",
+            texts.len()
+        )
     });
     for text in texts {
         let length = text.chars().count();
@@ -192,7 +195,9 @@ pub fn command(key: &str, words: &[String]) -> Problems {
         )
     });
     let is_text = unless(is_text, || {
-        format!("{key} holds the character U+0000, which no program can be given")
+        format!(
+            "{key} contains the character U+0000, which a program's argument cannot contain; remove it"
+        )
     });
     [named, is_text].concat()
 }

@@ -133,7 +133,7 @@ fn keys(v: GgufVocabulary) -> Vec<(String, Value)> {
     all
 }
 
-/// Whether the keys give every text the ids that `json` gives it.
+/// Returns whether the GGUF keys encode every text to the same token ids as the tokenizer in `json`.
 fn says_all(v: &GgufVocabulary, json: &Json, merges: &[(String, String)]) -> bool {
     let Ok(made) = v.json() else { return false };
     let (model, made_model) = (&json["model"], &made["model"]);

@@ -216,8 +216,8 @@ impl Dir {
         let links = fstat(&file)?.st_nlink;
         match links > 1 {
             true => Err(invalid(format!(
-                "it has {links} hard links, and all of them would change; give it a copy of its own: cp \
-                 FILE COPY && mv COPY FILE"
+                "it has {links} hard links, and a write would change all of them; replace it with a separate copy first: \
+                 cp FILE COPY && mv COPY FILE"
             ))),
             false => Ok(file),
         }

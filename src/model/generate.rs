@@ -131,7 +131,10 @@ impl<'m> Generator<'m> {
     fn step(&self, ws: &Workspace, ids: &[u32]) -> Result<()> {
         let (model, past, time) = (self.model, self.past, ws.time);
         if past + time > self.room {
-            bail!("the text's room of {} tokens is used up", self.room);
+            bail!(
+                "the text has reached the {} tokens that were planned for it: use a shorter prompt or generate fewer tokens",
+                self.room
+            );
         }
         ops::write(&ws.inputs, ids)?;
         let here = |table: &Option<Tensor>| -> Result<Option<Tensor>> {
@@ -256,7 +259,7 @@ mod tests {
             }
             assert_eq!(text.left(), 0);
             let error = text.read(&[1]).unwrap_err().to_string();
-            assert!(error.contains("room of 270 tokens"), "{error}");
+            assert!(error.contains("reached the 270 tokens"), "{error}");
         }
     }
 

@@ -39,7 +39,7 @@ impl Decoder {
     ) -> Result<&'w Tensor> {
         let n_layer = self.config.n_layer;
         if layers.iter().any(|&layer| layer >= n_layer) || layers.len() > n_layer {
-            bail!("cannot run layers {layers:?} of a model of {n_layer}");
+            bail!("cannot run layers {layers:?}: the model has {n_layer}, numbered from 0");
         }
         for (place, &layer) in layers.iter().enumerate() {
             let (before, after) = (ws.x(place), ws.x(place + 1));

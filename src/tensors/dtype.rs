@@ -15,7 +15,7 @@ pub enum DType {
     Other(Other),
 }
 
-/// A type that is only listed.
+/// A data type that is listed, but whose values cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Other {
     name: &'static str,

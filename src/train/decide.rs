@@ -80,7 +80,7 @@ impl Trainer {
         Ok(Due::TrainOn)
     }
 
-    /// Steps that `ask` trains on past the end without an answer.
+    /// Returns the number of steps for which `ask` continues training after the end of a phase without an answer.
     pub(super) fn overrun(&self) -> u64 {
         match self.config.policy.max_overrun_steps {
             0 => self.state.steps,

@@ -130,7 +130,7 @@ impl Trainer {
         let body = Body::Phase(self.phase_event(None));
         self.emit(body);
         if thaws {
-            let message = "no layer is frozen any more: the model is new".into();
+            let message = "all layers train again: this phase begins with another model".into();
             self.emit(Body::Log(Log { message }));
         }
         self.evaluate()?;

@@ -105,7 +105,7 @@ impl Ranks {
             let least = all.iter().copied().fold(f64::INFINITY, f64::min);
             let most = all.iter().copied().fold(0.0, f64::max);
             format!(
-                "{:.1} us a matrix in the median layer ({least:.1} to {most:.1})",
+                "{:.1} us per matrix, median over the layers (range {least:.1} to {most:.1})",
                 median(all)
             )
         };

@@ -38,7 +38,7 @@ pub fn check(ui: &UiArgs, draw: bool) -> Vec<Finding> {
     let glyphs = ui.glyphs().unwrap_or_else(Glyphs::of_terminal);
     all.push(match glyphs {
         Glyphs::Ascii => Finding::ok("glyphs", "ascii"),
-        Glyphs::Block => Finding::ok("glyphs", "block: charts of half blocks"),
+        Glyphs::Block => Finding::ok("glyphs", "block: charts drawn with half-block characters"),
         Glyphs::Braille if draw && is_terminal && std::io::stdin().is_terminal() => measure(),
         Glyphs::Braille => Finding::ok("glyphs", format!("braille: {SAMPLE}")).with_advice(
             "if these characters are not readable, use --glyphs block or --glyphs ascii",

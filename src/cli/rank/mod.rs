@@ -140,7 +140,7 @@ impl Args {
     fn check_maps(&self, files: &Files) -> Result<()> {
         let (layers, heads) = (files.config.n_layer, files.config.n_head);
         if self.map.len() > MOST_MAPS {
-            let what = format!("--map may be given {MOST_MAPS} times");
+            let what = format!("--map may be given at most {MOST_MAPS} times");
             return Err(exit::usage(&what).into());
         }
         match self.map.iter().find(|(l, h)| *l >= layers || *h >= heads) {

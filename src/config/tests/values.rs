@@ -318,7 +318,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "notify.command=[\"a\", \"\\u0000\"]",
-            "notify.command holds the character U+0000, which no program can be given",
+            "notify.command contains the character U+0000, which a program's argument cannot contain; remove it",
         ),
         (
             "notify.on=['decision', 'finish']",

@@ -60,7 +60,7 @@ pub struct Round {
 }
 
 impl Subject<'_> {
-    /// Puts windows into the workspace, a batch at a time, and calls `each` with their number. Breaks if `each` does.
+    /// Loads windows into the workspace, a batch at a time, and calls `each` with the number of windows in the batch. Stops if `each` breaks.
     pub(super) fn each_batch(
         &self,
         each: &mut dyn FnMut(usize) -> Result<ControlFlow<()>, InheritError>,

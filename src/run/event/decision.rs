@@ -149,7 +149,7 @@ pub enum DecisionReason {
     Matched,
     /// The validation loss has stopped falling.
     Plateau,
-    /// The round is not expected to match at its end.
+    /// By the forecast, the loss will not reach the benchmark by the end of the round.
     Forecast,
     /// The operator asked.
     Asked,

@@ -52,7 +52,7 @@ impl LayerMeasure {
                 format!("by influence: dropped {}", list(each.collect()))
             }
             ("angular", Some(&first)) => format!(
-                "by angular distance: dropped {first} to {}, {:.4}",
+                "by angular distance: dropped layers {first} to {}, distance {:.4}",
                 first.saturating_add(self.dropped.len() - 1),
                 at(first)
             ),
@@ -121,7 +121,7 @@ mod tests {
         );
         assert_eq!(
             words("angular", &[1, 2], &[0.5, 0.1]),
-            "by angular distance: dropped 1 to 2, 0.1000"
+            "by angular distance: dropped layers 1 to 2, distance 0.1000"
         );
         assert_eq!(words("newer", &[1], &[]), "by newer: dropped 1");
         let many: Vec<usize> = (0..20).collect();
