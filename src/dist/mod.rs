@@ -13,6 +13,9 @@ pub mod launch;
 #[cfg(test)]
 #[path = "tests/local.rs"]
 pub(crate) mod local;
+#[cfg(test)]
+#[path = "tests/lossy.rs"]
+pub(crate) mod lossy;
 pub mod messages;
 #[cfg(feature = "mpi")]
 pub mod mpi;

@@ -107,7 +107,7 @@ impl Trainer {
         let peers = Arc::new(Peers::new(setup.ranks));
         let (place, bucket) = (peers.place(), bucket_elements());
         let directory = Directory::new(setup.lock);
-        let checkpoints = Checkpoints::open(directory.handle())?;
+        let checkpoints = Checkpoints::open(directory.handle())?.among(peers.engine());
         let data = dataset.fingerprints();
         let resume = setup.resume.clone().unwrap_or_default();
         let config = Configs::new(setup.config, &resume.values);

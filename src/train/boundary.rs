@@ -14,7 +14,7 @@ impl Trainer {
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
             // First: a launcher that has lost a rank asks this one to stop by a signal.
-            self.learner.peers().ranks().check()?;
+            self.learner.peers().check()?;
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {
                 let message = "asked for by HEIRLOOM_FAULT".into();

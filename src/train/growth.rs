@@ -130,7 +130,7 @@ impl Trainer {
         let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
         // Without all ranks nothing can be read back: a resume does so.
-        self.learner.peers().ranks().check()?;
+        self.learner.peers().check()?;
         self.roll_back(&name, why).map_err(|error| {
             error.context(format!(
                 "the growth has failed ({why}), and {name} could not be restored"

@@ -104,7 +104,7 @@ impl Trainer {
                 false => saved.load_into(&mut self.learner, trainable),
             };
             let Err(error) = read else { return Ok(()) };
-            self.learner.peers().ranks().check()?;
+            self.learner.peers().check()?;
             // Not a verdict: one to stop could not be obeyed here, where no model is left to write.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {

@@ -170,7 +170,10 @@ impl Trainer {
             match self.measure(&name, limit, (number, all), ends) {
                 Ok(Measured::Done(_)) => {}
                 Ok(Measured::Interrupted) => return Ok(false),
-                Err(error) => self.refuse_task(&name, limit, &error),
+                Err(error) => {
+                    self.learner.peers().check()?;
+                    self.refuse_task(&name, limit, &error);
+                }
             }
             self.state.downstream.finish_task();
         }
@@ -178,7 +181,7 @@ impl Trainer {
             if is_over(&mut self.control, ends) {
                 return Ok(false);
             }
-            self.sample_all();
+            self.sample_all()?;
             self.state.downstream.finish_samples();
         }
         Ok(true)
@@ -203,6 +206,7 @@ impl Trainer {
                     return Ok(Err(answers.join("; ")));
                 }
                 Err(error) => {
+                    self.learner.peers().check()?;
                     answers.push(format!("{error:#}"));
                     return Ok(Err(answers.join("; ")));
                 }
@@ -224,6 +228,7 @@ impl Trainer {
         let task = tasks::find(name)?;
         self.report_task(task, place, (0, 1), None);
         let set = load(task, &directory(&self.config)?, limit)?;
+        self.learner.peers().check()?;
         let shape = self.learner.shape().clone();
         let device = self.machine.device().clone();
         let encoder = encoder(self.data.tokenizer(), shape.context_length)?;

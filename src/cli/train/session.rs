@@ -45,7 +45,8 @@ impl Session {
                     }
                     Ok(Err(error)) => {
                         // A launcher that has lost a rank kills this one soon: what has happened is written first.
-                        if let Some(lost) = error.downcast_ref::<DistError>() {
+                        let lost = error.downcast_ref().map(DistError::again);
+                        if let Some(lost) = lost.or_else(|| trainer.lost()) {
                             trainer.note(&lost.to_string());
                         }
                         in_words(&error)

@@ -42,6 +42,8 @@ pub struct Nccl {
 struct State {
     /// None after an error.
     comm: Option<Communicator>,
+    /// That error.
+    failed: Option<DistError>,
     /// Bytes of messages on the GPU.
     buffer: Option<CudaSlice<u8>>,
     /// When the sums that are under way began.
@@ -70,6 +72,7 @@ impl Nccl {
         let comm = Communicator::join(rank, world, id, limit.clone())?;
         let state = State {
             comm: Some(comm),
+            failed: None,
             buffer: None,
             begun: None,
         };
@@ -100,7 +103,7 @@ impl Nccl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an exchange; after an error the communicator is gone, and the GPU waits for nothing.
+    /// Runs an exchange; after an error the communicator is gone, the GPU waits for nothing, and later calls have the same error.
     fn exchanged<T>(
         &self,
         what: &str,
@@ -108,15 +111,16 @@ impl Nccl {
     ) -> Result<T, DistError> {
         let mut state = self.lock();
         if state.comm.is_none() {
-            return Err(DistError::Library(format!(
-                "{what}: the ranks were given up after an error"
-            )));
+            let failed = state.failed.as_ref().map(DistError::again);
+            return Err(failed
+                .unwrap_or_else(|| DistError::Library(format!("{what}: the ranks have parted"))));
         }
         self.stream.context().bind_to_thread().map_err(driver)?;
         let done = exchange(&mut state);
-        if done.is_err()
+        if let Err(failed) = &done
             && let Some(comm) = state.comm.take()
         {
+            state.failed = Some(failed.again());
             comm.give_up();
         }
         done
