@@ -26,6 +26,7 @@ use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
 use crate::run::event::RankLayout;
 use crate::signals::WATCHED;
+use crate::threads;
 use crate::train::follow::{self, FollowSetup};
 use crate::train::peers::Peers;
 use crate::train::{Ended, Setup};
@@ -39,6 +40,16 @@ pub(super) struct Group {
     launch: Launch,
     engine: Engine,
     stage: Cell<Stage>,
+}
+
+/// What a process is to the others that were started with it.
+pub(super) enum Joined {
+    /// It was started alone.
+    Alone,
+    /// One of a group.
+    Group(Group),
+    /// The ranks could not begin: its part is over, with this exit code, and the reason has been printed.
+    Parted(i32),
 }
 
 /// How far rank 0 has come, from which follows what the others wait for.
@@ -85,14 +96,14 @@ type Answer = Option<String>;
 type Verdict = Result<(), i32>;
 
 impl Args {
-    /// Meets the other ranks where a launcher has started this process; `None` for a process that was started alone.
+    /// Meets the other ranks where a launcher has started this process.
     ///
     /// # Errors
     /// When the launcher's variables cannot be used, the program cannot exchange with other ranks, or they are not met.
-    pub(super) fn join(&mut self) -> Result<Option<Group>> {
+    pub(super) fn join(&mut self) -> Result<Joined> {
         let launch = Launch::of_process().map_err(|why| exit::usage(&why.to_string()))?;
         let Some(launch) = launch else {
-            return Ok(None);
+            return Ok(Joined::Alone);
         };
         if self.detach {
             bail!(exit::usage(&format!(
@@ -113,11 +124,14 @@ impl Args {
             Engine::Solo => Arc::new(Solo),
             // One of them describes the plan of all.
             _ if self.dry_run => Arc::new(Solo),
-            engine => self.connect(engine, &launch).map_err(exit::input)?,
+            engine => match self.connect(engine, &launch).map_err(exit::input)? {
+                Ok(ranks) => ranks,
+                Err(code) => return Ok(Joined::Parted(code)),
+            },
         };
         ranks.set_timeout(START);
         self.sharing = ranks.sharing();
-        Ok(Some(Group {
+        Ok(Joined::Group(Group {
             ranks,
             launch,
             engine,
@@ -125,8 +139,9 @@ impl Args {
         }))
     }
 
-    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI.
-    fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>> {
+    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI. The inner error is the
+    /// exit code of ranks that have parted.
+    fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Result<Arc<dyn Ranks>, i32>> {
         #[cfg(feature = "cuda")]
         if self.wants_gpu() {
             gpus::set_environment(launch)?;
@@ -136,19 +151,11 @@ impl Args {
             Engine::Mpi => Some(Arc::new(crate::dist::mpi::Mpi::connect(launch)?)),
             _ => None,
         };
-        #[cfg(feature = "cuda")]
-        if gpus::are_meant(self.device, over.as_deref())? {
-            let (choice, ranks) = gpus::connect(launch, over)?;
-            self.device = Some(choice);
-            return Ok(ranks);
-        }
-        let nothing = || {
-            format!(
-                "this program has no engine for the ranks of {}",
-                launch.launcher
-            )
-        };
-        over.with_context(nothing)
+        let connected = gpus::connect(launch, self.device, over)?;
+        Ok(connected.map(|(device, ranks)| {
+            self.device = device;
+            ranks
+        }))
     }
 
     /// Whether the command line asks for a GPU, or leaves the choice to a program that can use one.
@@ -189,6 +196,7 @@ impl Args {
     }
 
     fn follow_to_end(&self, group: &Group) -> Result<i32> {
+        threads::start_pool()?;
         let opening = match group.hear::<Opened>()? {
             Ok(opening) => opening,
             Err(code) => return Ok(code),

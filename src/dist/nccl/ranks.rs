@@ -69,7 +69,7 @@ impl Nccl {
         context.bind_to_thread().map_err(driver)?;
         let stream = context.new_stream().map_err(driver)?;
         let limit = Limit::new(limit);
-        let comm = Communicator::join(rank, world, id, limit.clone())?;
+        let comm = Communicator::join(rank, world, id, limit.clone(), over.clone())?;
         let state = State {
             comm: Some(comm),
             failed: None,
