@@ -124,6 +124,11 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The number of ranks on the same host as this one, itself included.
+    fn on_host(&self) -> usize {
+        1
+    }
+
     /// The number of ranks that run on the same cores as this one, itself included.
     fn sharing(&self) -> usize {
         1

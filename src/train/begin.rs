@@ -153,7 +153,8 @@ impl Trainer {
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
                 // Tokens are in memory already.
-                plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
+                let held = Held::now(&device, 0, peers.ranks().on_host());
+                plan::check_memory(&config, &phases, &held)?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
                 let mut learner = learner.among(&peers, bucket)?;
                 let sources = Sources {

@@ -239,9 +239,14 @@ impl Trainer {
             prepared.longest_pass(),
             self.learner.passes().format,
         );
-        if let Some(free) = memory::free(&device).filter(|free| *free < need) {
+        let ranks = self.learner.peers().ranks().on_host();
+        if let Some(free) = memory::free(&device, ranks).filter(|free| *free < need) {
+            let shared = match device.is_cuda() {
+                true => String::new(),
+                false => memory::shared_words(ranks),
+            };
             bail!(
-                "{name} needs {} of memory next to the training, and {} are available",
+                "{name} needs {} of memory next to the training, and {} are available{shared}",
                 table::bytes(need),
                 table::bytes(free)
             );

@@ -20,6 +20,7 @@ use super::limit::Limit;
 use super::machines::Process;
 use super::waiting::{Patience, Watch};
 use crate::dist::messages::{self, HEAD, PART};
+use crate::dist::peer::Peer;
 use crate::dist::{DistError, End, Ranks, Waited};
 use crate::ops::cuda::address;
 
@@ -425,8 +426,12 @@ impl Ranks for Nccl {
         self.watch.hosts()
     }
 
+    fn on_host(&self) -> usize {
+        self.watch.count(Peer::is_on_host_of)
+    }
+
     fn sharing(&self) -> usize {
-        self.watch.sharing()
+        self.watch.count(Peer::shares)
     }
 
     fn end(&self, how: &End) {
