@@ -116,7 +116,7 @@ impl Args {
                 say::err(note);
             }
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
-            let dataset = open_data(&loaded.config, reference.as_deref(), &say::report)
+            let dataset = open_data(&loaded.config, reference.as_deref(), None, &say::report)
                 .map_err(exit::input)?;
             let reference = reference.as_deref();
             let mut pinned = loaded.config.clone();

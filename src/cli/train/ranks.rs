@@ -21,7 +21,7 @@ use super::machine::Machine;
 use super::session;
 use crate::cli::{exit, say};
 use crate::config::{self, Config};
-use crate::corpus::{Dataset, Report};
+use crate::corpus::{Dataset, Report, TokenCache};
 use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
 use crate::run::event::RankLayout;
@@ -219,7 +219,7 @@ impl Args {
             Ok(texts) => texts,
             Err(code) => return Ok(code),
         };
-        let read = self.read_texts(&config, &texts);
+        let read = self.read_texts(group, &config, &texts);
         let answer = read.as_ref().err().map(exit::words);
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
@@ -261,14 +261,21 @@ impl Args {
     }
 
     /// Reads the texts that rank 0 has read, and compares them.
-    fn read_texts(&self, config: &Config, texts: &Texts) -> Result<Dataset> {
+    fn read_texts(&self, group: &Group, config: &Config, texts: &Texts) -> Result<Dataset> {
         let reference = match &texts.reference {
             Some(path) if path.exists() => Some(path.clone()),
             Some(_) => self.reference(config)?,
             None => None,
         };
-        let quiet = |_: Report<'_>| {};
-        let dataset = open_data(config, reference.as_deref(), &quiet)?;
+        let rank = group.launch.rank;
+        // Rank 0 has reported on the texts themselves.
+        let report = |report: Report<'_>| {
+            if let Report::Shared(line) = report {
+                say::err(&format!("rank {rank}: {line}"));
+            }
+        };
+        let cache = group.token_cache();
+        let dataset = open_data(config, reference.as_deref(), cache.as_ref(), &report)?;
         let own = dataset.fingerprints();
         for (what, (own, theirs)) in ["data.train", "data.val"]
             .iter()
@@ -304,6 +311,14 @@ impl Group {
             launcher: format!("{engine} ({})", self.launch.launcher),
             hosts: self.ranks.hosts(),
         })
+    }
+
+    /// Where the ranks of a host, and on a shared file system all ranks, find the ids of texts that one of them has encoded.
+    pub(super) fn token_cache(&self) -> Option<TokenCache> {
+        match self.is_alone() {
+            true => None,
+            false => TokenCache::of_user(self.leads()),
+        }
     }
 
     /// Whether there is anything to agree on.
