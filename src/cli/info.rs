@@ -86,16 +86,17 @@ impl Args {
             let tokenizer = Tokenizer::from_name(config.tokenizer().name())?;
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
-            // The text is counted if it can be read: a config can be inspected before its text exists.
-            let (text, passes) = match super::train::open_data(&config, None, &super::say::report) {
-                Ok(data) => {
-                    let (asked, val) = (config.eval.windows, data.val.len());
-                    let windows = windows::of_run(asked, val, passes.time, None)?;
-                    let passes = passes.with_eval_windows(windows.windows);
-                    (data.bytes_in_memory(), passes)
-                }
-                Err(_) => (0, passes),
-            };
+            // The text counts where it can be read; a config can be looked at before its text is there.
+            let (text, passes) =
+                match super::train::open_data(&config, None, None, &super::say::report) {
+                    Ok(data) => {
+                        let (asked, val) = (config.eval.windows, data.val.len());
+                        let windows = windows::of_run(asked, val, passes.time, None)?;
+                        let passes = passes.with_eval_windows(windows.windows);
+                        (data.bytes_in_memory(), passes)
+                    }
+                    Err(_) => (0, passes),
+                };
             return Ok(Described {
                 text,
                 passes: Some(passes),

@@ -83,7 +83,7 @@ impl Input {
         let name = self.tokens.as_ref().or(self.text.as_ref());
         let name = name.cloned().unwrap_or_default();
         let inputs = [name.clone()];
-        let tokens = corpus::open(&inputs, &tokenizer, &self.text_field, &say::report)?;
+        let tokens = corpus::open(&inputs, &tokenizer, self.text_field.as_str(), &say::report)?;
         if tokenizer.fits(vocab).is_err() {
             tokens.check_below(&name, vocab)?;
         }

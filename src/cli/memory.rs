@@ -9,7 +9,7 @@ use crate::run::table::bytes;
 /// # Errors
 /// Names how much is needed, and how much there is.
 pub(super) fn check_memory(need: u64, device: &candle_core::Device, what: &str) -> Result<()> {
-    match crate::train::memory::free(device) {
+    match crate::train::memory::free(device, 1) {
         Some(free) if need > free => anyhow::bail!(
             "{what} needs {}, {} of memory are free",
             bytes(need),

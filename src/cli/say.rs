@@ -37,7 +37,7 @@ pub fn err(message: &str) {
 
 /// Prints the lines of a report to stderr; reports of progress are not printed.
 pub fn report(report: Report<'_>) {
-    if let Report::Line(line) = report {
+    if let Report::Line(line) | Report::Shared(line) = report {
         err(line);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cache::{Texts, TokenCache};
 use super::reader::{self, Kind, ReadOptions, Tally, find, kind};
 use super::{CorpusError, Mixture, Report, Reporter, Tokenizer, Tokens, encode, token_file};
 use crate::text::exact;
@@ -29,6 +30,21 @@ impl Source {
     }
 }
 
+/// How texts become ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoding<'a> {
+    /// Where rows have their text.
+    pub field: &'a str,
+    /// Where ids are kept for other processes that read the same texts; `None`: in memory.
+    pub cache: Option<&'a TokenCache>,
+}
+
+impl<'a> From<&'a str> for Encoding<'a> {
+    fn from(field: &'a str) -> Self {
+        Self { field, cache: None }
+    }
+}
+
 /// Training and validation tokens.
 #[derive(Debug, Clone)]
 pub struct Dataset {
@@ -44,24 +60,26 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens the texts that a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out; of
-    /// several sources these parts make one validation text. `field` is the field of rows that holds the text. `report` receives the
-    /// progress of long work.
+    /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
+    /// of several sources these parts make one validation text. `how` is where rows have their text, or more. `report` follows long
+    /// work.
     ///
     /// # Errors
-    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and its target.
-    pub fn open(
+    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
+    /// its target.
+    pub fn open<'a>(
         train: &[Source],
         val: Option<&[String]>,
         val_fraction: f64,
         tokenizer: &Tokenizer,
-        field: &str,
+        how: impl Into<Encoding<'a>>,
         context: usize,
         report: Reporter<'_>,
     ) -> Result<Self, CorpusError> {
+        let how = how.into();
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
         for source in train {
-            let all = open(&source.inputs, tokenizer, field, report)?;
+            let all = open(&source.inputs, tokenizer, how, report)?;
             let held = match val {
                 Some(_) => 0,
                 None => (all.len() as f64 * val_fraction) as usize,
@@ -85,7 +103,7 @@ impl Dataset {
             mixture: Mixture::new(sizes.zip(weights.iter().copied())),
             train: Tokens::join(kept),
             val: match val {
-                Some(val) => open(val, tokenizer, field, report)?,
+                Some(val) => open(val, tokenizer, how, report)?,
                 None => Tokens::join(held_out),
             },
             tokenizer: tokenizer.clone(),
@@ -186,17 +204,18 @@ pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), Corpu
     Ok((files, bytes))
 }
 
-/// Reads the tokens of inputs, one after the other; `field` is the field of rows that holds the text. `report` receives the progress of
-/// long work, and a line about everything that was left out. A file without a text or tokens adds none.
+/// Reads the tokens of inputs, one after the other; `how` is the field of rows that holds the text, or more. `report` follows
+/// long work, and gets a line about everything that was left out. A file without a text or tokens adds none.
 ///
 /// # Errors
 /// When one cannot be read, or was encoded by another tokenizer, or none of them has a token.
-pub fn open(
+pub fn open<'a>(
     inputs: &[String],
     tokenizer: &Tokenizer,
-    field: &str,
+    how: impl Into<Encoding<'a>>,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
+    let Encoding { field, cache } = how.into();
     let mut files = Vec::new();
     for input in inputs {
         let found = find(input)?;
@@ -207,8 +226,18 @@ pub fn open(
     }
     let tally = Arc::new(Tally::default());
     let texts_to_tokens = |texts: &mut Vec<String>| {
-        let texts = std::mem::take(texts);
-        encode::tokens(&texts, tokenizer, field, &tally, report)
+        let files = &std::mem::take(texts);
+        match cache {
+            None => encode::tokens(files, tokenizer, field, &tally, report),
+            Some(cache) => {
+                let texts = Texts {
+                    files,
+                    tokenizer,
+                    field,
+                };
+                cache.tokens(texts, &tally, report)
+            }
+        }
     };
     let mut all = Vec::new();
     let mut texts: Vec<String> = Vec::new();

@@ -139,8 +139,10 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
-/// Encodes texts into tokens in memory, with the end of text between documents and between files. `field` is the field of rows that holds
-/// the text, `tally` counts the rows without one, and `report` receives the progress.
+/// Texts in memory, as [`each`] encodes them.
+///
+/// # Errors
+/// As there, and when they do not fit into memory.
 pub fn tokens(
     names: &[String],
     tokenizer: &Tokenizer,
@@ -148,6 +150,30 @@ pub fn tokens(
     tally: &Arc<Tally>,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
+    let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
+    each(names, tokenizer, field, tally, report, &mut |ids| {
+        held.push(ids).map_err(|free| CorpusError::NoMemory {
+            name: names.join(", "),
+            held: held.bytes() >> 20,
+            free: free >> 20,
+        })
+    })?;
+    Ok(held.tokens())
+}
+
+/// Encodes texts, the end of text between documents and between files, and passes the ids on in order. `field` is where rows have
+/// their text, `tally` counts those without one, and `report` follows the encoding.
+///
+/// # Errors
+/// When a text cannot be read or encoded, and those of `push`.
+pub fn each(
+    names: &[String],
+    tokenizer: &Tokenizer,
+    field: &str,
+    tally: &Arc<Tally>,
+    report: Reporter<'_>,
+    push: &mut dyn FnMut(&[u32]) -> Result<(), CorpusError>,
+) -> Result<(), CorpusError> {
     let size = |name: &String| reader::size(name).unwrap_or(0);
     let total: u64 = names.iter().map(size).sum();
     // Bytes take no time; BPE about a second per 20 MB.
@@ -170,14 +196,6 @@ pub fn tokens(
     }
     // Bytes of the files that have been encoded completely.
     let mut before = 0;
-    let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
-    let mut push = |ids: &[u32]| {
-        held.push(ids).map_err(|free| CorpusError::NoMemory {
-            name: names.join(", "),
-            held: held.bytes() >> 20,
-            free: free >> 20,
-        })
-    };
     // Whether a document continues, and whether its file has ended, after which another document begins.
     let (mut open, mut parted) = (false, false);
     let how = ReadOptions::new(tokenizer.cuts_at_lines(), field);
@@ -204,8 +222,7 @@ pub fn tokens(
         }
         parted |= batch.last && std::mem::take(&mut open);
         Ok::<(), CorpusError>(())
-    })?;
-    Ok(held.tokens())
+    })
 }
 
 /// Memory that is left for the rest of the program.

@@ -3,6 +3,7 @@
 //! This folder does not depend on models or runs.
 
 mod ahead;
+mod cache;
 mod dataset;
 mod encode;
 mod error;
@@ -17,7 +18,8 @@ pub mod tokenizer;
 mod tokens;
 
 pub use ahead::{Batch, BatchSpec, Batches};
-pub use dataset::{Dataset, Source, check, open};
+pub use cache::TokenCache;
+pub use dataset::{Dataset, Encoding, Source, check, open};
 pub use error::CorpusError;
 pub use mixture::Mixture;
 pub use reader::{Found, Record, Records, Skipped, TEXT_FIELD, find, read_text, records, size};

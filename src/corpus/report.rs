@@ -5,6 +5,8 @@
 pub enum Report<'a> {
     /// A line for the operator.
     Line(&'a str),
+    /// A line about work that this process does for others, or that another one does for this.
+    Shared(&'a str),
     /// A file is being read; `done` of `total` bytes, over all files of this text, have become tokens.
     Reading {
         file: &'a str,

@@ -13,6 +13,9 @@ pub mod launch;
 #[cfg(test)]
 #[path = "tests/local.rs"]
 pub(crate) mod local;
+#[cfg(test)]
+#[path = "tests/lossy.rs"]
+pub(crate) mod lossy;
 pub mod messages;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -119,6 +122,11 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
     /// The names of the hosts, each once, in the order of their first rank.
     fn hosts(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The number of ranks on the same host as this one, itself included.
+    fn on_host(&self) -> usize {
+        1
     }
 
     /// The number of ranks that run on the same cores as this one, itself included.

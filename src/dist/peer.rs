@@ -60,6 +60,19 @@ impl Peer {
         self.place == other.place && self.host == other.host
     }
 
+    /// Whether the two run on the same host, though perhaps in containers that do not see each other.
+    pub fn is_on_host_of(&self, other: &Self) -> bool {
+        match (self.boot(), other.boot()) {
+            ("", _) | (_, "") => self.host == other.host,
+            (own, others) => own == others,
+        }
+    }
+
+    /// The running system; empty where it has no number.
+    fn boot(&self) -> &str {
+        self.place.split(' ').next().unwrap_or_default()
+    }
+
     /// Whether the two run on the same cores.
     pub fn shares(&self, other: &Self) -> bool {
         self.is_near(other) && self.cores == other.cores
@@ -167,5 +180,13 @@ mod tests {
             ..own.clone()
         };
         assert_eq!(elsewhere.look_from(&own), Life::Unseen);
+        assert!(!elsewhere.is_on_host_of(&own));
+        let contained = Peer {
+            host: "a container".into(),
+            place: format!("{} pid:[7]", own.boot()),
+            ..own.clone()
+        };
+        assert_eq!(contained.look_from(&own), Life::Unseen);
+        assert!(contained.is_on_host_of(&own) && !contained.is_near(&own));
     }
 }

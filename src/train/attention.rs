@@ -1,7 +1,7 @@
 //! A probe: attention ranks of the model in training, a few windows and one layer at a time.
 
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{Error, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::passes::Passes;
@@ -60,7 +60,7 @@ pub struct Counts {
 /// Counts the attention of this process's part of the probe's windows.
 ///
 /// # Errors
-/// When an operation fails.
+/// When an operation fails, or another rank is lost meanwhile.
 pub fn count(
     model: &Decoder,
     buffers: &Buffers,
@@ -90,8 +90,14 @@ pub fn count(
         ops::write(&ws.inputs, &ids)?;
         let matrices = starts.len() * shape.n_head * length * length;
         let seen = starts.len() * length * c;
-        let mut refused = None;
-        model.attentions(ws, |layer, qkv, s| {
+        let (mut refused, mut lost) = (None, None);
+        let counted = model.attentions(ws, |layer, qkv, s| {
+            // Ranks of long windows take seconds a layer.
+            peers.check().map_err(|why| {
+                let words = why.to_string();
+                lost = Some(why);
+                Error::Msg(words)
+            })?;
             ops::attention_probs(probs, qkv, s)?;
             let values = ops::read(probs)?;
             match ranks.count(layer, &values[..matrices]) {
@@ -108,7 +114,11 @@ pub fn count(
                 counts.similar[layer].push(similarity(before, after, c));
             }
             Ok(())
-        })?;
+        });
+        if let Some(why) = lost {
+            return Err(why.into());
+        }
+        counted?;
         if let Some(error) = refused {
             return Ok(Err(error.to_string()));
         }

@@ -107,7 +107,7 @@ impl Trainer {
         let peers = Arc::new(Peers::new(setup.ranks));
         let (place, bucket) = (peers.place(), bucket_elements(&device)?);
         let directory = Directory::new(setup.lock);
-        let checkpoints = Checkpoints::open(directory.handle())?;
+        let checkpoints = Checkpoints::open(directory.handle())?.among(peers.engine());
         let data = dataset.fingerprints();
         let resume = setup.resume.clone().unwrap_or_default();
         let config = Configs::new(setup.config, &resume.values);
@@ -152,8 +152,9 @@ impl Trainer {
                 let (passes, windows) = passes(&shape, None)?;
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
-                // The tokens are in memory already, so that this process holds them.
-                plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
+                // Tokens are in memory already.
+                let held = Held::now(&device, 0, peers.ranks().on_host());
+                plan::check_memory(&config, &phases, &held)?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
                 let mut learner = learner.among(&peers, bucket)?;
                 let sources = Sources {

@@ -13,8 +13,8 @@ impl Trainer {
     /// Carries out verdicts until a step is to be taken, or something else comes next.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
-            // This check comes first: a launcher that has lost a rank asks this one to stop by a signal, which would hide the reason.
-            self.learner.peers().ranks().check()?;
+            // First: a launcher that has lost a rank asks this one to stop by a signal.
+            self.learner.peers().check()?;
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {
                 let message = "asked for by HEIRLOOM_FAULT".into();

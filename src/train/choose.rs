@@ -31,7 +31,8 @@ impl Trainer {
     /// memory is the reference.
     ///
     /// # Errors
-    /// When the choice names layers that the reference lacks, or the reference cannot be read or measured.
+    /// When the choice names layers that the reference lacks, the reference cannot be read or measured, or another rank is lost
+    /// meanwhile.
     pub(super) fn choose_layers(
         &mut self,
         choice: &LayerChoice,
@@ -63,7 +64,7 @@ impl Trainer {
         (0..wanted).map(|i| starts[i * all / wanted]).collect()
     }
 
-    /// Takes a measure. `None` if a signal or `quit` has interrupted it.
+    /// Takes a measure. `None` if a signal or `quit` has interrupted it; an error also if another rank is lost meanwhile.
     fn measure_layers(
         &mut self,
         reference: &Files,
@@ -94,8 +95,10 @@ impl Trainer {
         self.journal.flush();
         let (control, journal, state) = (&mut self.control, &mut self.journal, &self.state);
         let (began, mut reported) = (Instant::now(), Instant::now());
+        let (peers, mut lost) = (self.learner.peers(), None);
         let mut watch = |progress: inherit::measure::Progress| {
-            if control.is_interrupted(quits) {
+            lost = peers.check().err();
+            if lost.is_some() || control.is_interrupted(quits) {
                 return ControlFlow::Break(());
             }
             if progress.dropped.is_some() || reported.elapsed() >= REPORT_EVERY {
@@ -115,8 +118,13 @@ impl Trainer {
             ControlFlow::Continue(())
         };
         let val = self.data.val();
-        self.learner
-            .measure_layers(val, starts, measure, keep, &mut watch)
+        let measured = self
+            .learner
+            .measure_layers(val, starts, measure, keep, &mut watch);
+        match lost {
+            Some(lost) => Err(lost.into()),
+            None => measured,
+        }
     }
 
     /// Handles the interruption of a measure; its task stays due. `Some` ends this process's part.

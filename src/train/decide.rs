@@ -267,7 +267,8 @@ impl Trainer {
         let memory = held.map(|trainable| {
             Memory::of_phase(passes, shape, trainable, 0).with_teacher(passes, teacher)
         });
-        self.machine.held(memory.map_or(0, |m| m.on_gpu))
+        let ranks = self.learner.peers().ranks().on_host();
+        self.machine.held(memory.map_or(0, |m| m.on_gpu), ranks)
     }
 
     /// Returns why the model cannot grow by `layers`, if it cannot.

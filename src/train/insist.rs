@@ -70,7 +70,7 @@ impl Trainer {
         let mut waits = WAITS.into_iter();
         self.keeper.set_insisting(true);
         let insisted = loop {
-            if let Err(lost) = self.learner.peers().ranks().check() {
+            if let Err(lost) = self.learner.peers().check() {
                 self.warn(lost.to_string());
                 break Insisted::End(Ended::Failed(lost.to_string()));
             }
@@ -153,7 +153,7 @@ impl Trainer {
             self.journal.flush();
             self.tell_journal_problem();
             self.look_after_directory();
-            if self.learner.peers().ranks().check().is_err() {
+            if self.learner.peers().check().is_err() {
                 return Next::Try(None);
             }
             let (retry, sender) = self.control.retry(began.elapsed(), wait);

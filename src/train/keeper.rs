@@ -300,11 +300,18 @@ impl Keeping<'_> {
     }
 
     /// Waits for the checkpoint that is being written, if there is one. Returns its name, or the reason why it was not
-    /// written, which has been logged as a warning.
+    /// written, which has been logged as a warning unless a rank is lost.
     pub(super) fn finish(&mut self) -> Option<Result<String, String>> {
         let mut serve = |moment, range| self.learner.gather_moments(moment, range);
-        let result = self.keeper.writer.wait(&mut serve)?;
-        self.complete(result)
+        let peers = self.learner.peers();
+        let written = self
+            .keeper
+            .writer
+            .wait(&mut serve, &|| peers.check().is_err());
+        match written {
+            Some(result) => self.complete(result),
+            None => peers.check().err().map(|lost| Err(lost.to_string())),
+        }
     }
 
     fn complete(&mut self, result: Result<u64, CheckpointError>) -> Option<Result<String, String>> {

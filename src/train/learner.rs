@@ -121,7 +121,7 @@ impl Learner {
     }
 
     /// The ranks that hold the same model.
-    pub fn peers(&self) -> &Peers {
+    pub fn peers(&self) -> &Arc<Peers> {
         &self.peers
     }
 
@@ -236,7 +236,7 @@ impl Learner {
         let chunks = batch.inputs.chunks(micro).zip(batch.targets.chunks(micro));
         for (pass, (inputs, targets)) in chunks.enumerate() {
             // A step may be long, and a launcher does not wait for its end.
-            self.peers.ranks().check()?;
+            self.peers.check()?;
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             if let Some(teacher) = teacher {
@@ -375,7 +375,7 @@ impl Learner {
         let mut losses = Vec::new();
         for pass in own {
             // A rank may be lost while an evaluation runs, which can take minutes.
-            self.peers.ranks().check()?;
+            self.peers.check()?;
             losses.extend(evaluator.losses_of(&held.model, val, pass..pass + 1)?);
         }
         let all = self.peers.collect(losses)?;

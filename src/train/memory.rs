@@ -35,7 +35,7 @@ const SPARE_BYTES: u64 = 64 << 20;
 const F32: u64 = 4;
 
 /// What a phase takes, in bytes by purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// The program by itself.
     pub program: u64,
@@ -210,10 +210,11 @@ impl Memory {
             && need.host() > room
         {
             bail!(
-                "{what} needs {} of memory, {} without the copy of a checkpoint, and {} are available: {helps}",
+                "{what} needs {} of memory, {} without the copy of a checkpoint, and {} are available{}: {helps}",
                 bytes(all.host()),
                 bytes(need.host()),
-                bytes(room)
+                bytes(room),
+                shared_words(held.ranks)
             );
         }
         Ok(())
@@ -226,23 +227,40 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// What a process can have in memory: what is free, and what it holds already and would give back.
+/// What a process can have in memory: what is free, as far as it is this process's, and what it holds already and would give back.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Held {
     /// `None` on a CPU, and where the driver does not say.
     pub gpu_room: Option<u64>,
     /// `None` where the system does not say.
     pub host_room: Option<u64>,
+    /// Ranks of the run on this host, which share its memory. Each has a GPU of its own: NCCL takes a GPU for one rank only.
+    pub ranks: usize,
 }
 
 impl Held {
-    /// Asks the system, and the driver of a GPU on which this process holds `on_gpu` bytes.
-    pub fn now(device: &Device, on_gpu: u64) -> Self {
+    /// Asks the system, and the driver of a GPU on which this process holds `on_gpu` bytes. Of the host's free memory each of its
+    /// `ranks` ranks has an equal part: all begin a phase at the same time.
+    pub fn now(device: &Device, on_gpu: u64, ranks: usize) -> Self {
         let host = machine::available().zip(machine::anonymous());
         Self {
             gpu_room: gpu_free(device).map(|free| free + on_gpu),
-            host_room: host.map(|(free, own)| free + own),
+            host_room: host.map(|(free, own)| part(free, ranks) + own),
+            ranks,
         }
+    }
+}
+
+/// One rank's part of the free memory of a host.
+fn part(free: u64, ranks: usize) -> u64 {
+    free / ranks.max(1) as u64
+}
+
+/// Names the ranks that share a host's memory, after an amount that is one rank's part.
+pub fn shared_words(ranks: usize) -> String {
+    match ranks {
+        0 | 1 => String::new(),
+        n => format!(" ({n} ranks share this host)"),
     }
 }
 
@@ -266,11 +284,11 @@ pub fn has_room_for_copy(bytes: u64) -> bool {
     machine::available().is_none_or(|free| bytes.saturating_add(SPARE_BYTES) <= free)
 }
 
-/// Free memory of the GPU, or of the machine for the CPU.
-pub fn free(device: &Device) -> Option<u64> {
+/// Free memory of the GPU, or for the CPU one rank's part of the machine's, on which `ranks` ranks of a run are.
+pub fn free(device: &Device, ranks: usize) -> Option<u64> {
     match device.is_cuda() {
         true => gpu_free(device),
-        false => machine::available(),
+        false => machine::available().map(|free| part(free, ranks)),
     }
 }
 
@@ -350,6 +368,28 @@ mod tests {
             let without = shared.total() - shared.moments;
             assert_eq!(sharded.total() - sharded.moments, without);
         }
+    }
+
+    #[test]
+    fn ranks_of_a_host_share_its_memory() {
+        let held = |ranks| Held::now(&Device::Cpu, 0, ranks);
+        let (alone, of_four) = (held(1), held(4));
+        let own = machine::anonymous().unwrap();
+        let free = |held: &Held| (held.host_room.unwrap() - own) as f64;
+        // Other processes take and give meanwhile.
+        let share = free(&of_four) / free(&alone);
+        assert!((0.2..0.3).contains(&share), "{share}");
+        let half = free(&alone) as u64 / 2;
+        let memory = Memory {
+            weights: half,
+            ..Memory::default()
+        };
+        memory.check("round 1", &alone).unwrap();
+        let refused = memory.check("round 1", &of_four).unwrap_err().to_string();
+        assert!(
+            refused.contains(" are available (4 ranks share this host): a smaller"),
+            "{refused}"
+        );
     }
 
     #[test]

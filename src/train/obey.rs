@@ -105,7 +105,10 @@ impl Trainer {
                 .map(|told| told.map(|message| (Next::Boundary, Some((message, None))))),
             Command::Sample { text } => match self.sample(text) {
                 Ok(sample) => done(format!("{:?} at {step}", sample.greedy)),
-                Err(why) => refuse(format!("{why:#}")),
+                Err(why) => {
+                    self.learner.peers().check()?;
+                    refuse(format!("{why:#}"))
+                }
             },
             Command::Probe => {
                 self.probe()?;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::instruction::Instruction;
 use super::outcome::Ended;
-use crate::dist::{Ranks, Solo, slice};
+use crate::dist::{DistError, Ranks, Solo, slice};
 
 /// No operation is under way: rank 0 may announce the next one.
 const IDLE: u8 = 0;
@@ -64,6 +64,15 @@ impl Peers {
         slice(n, rank, world)
     }
 
+    /// Whether all ranks can still be used. Work of this rank alone that may take seconds calls it between its parts, so that a
+    /// rank that is lost meanwhile ends it.
+    ///
+    /// # Errors
+    /// Names the rank that is lost or hangs.
+    pub fn check(&self) -> Result<(), DistError> {
+        self.ranks.check()
+    }
+
     /// Whether there are other ranks.
     pub fn are_there(&self) -> bool {
         self.ranks.world() > 1
@@ -82,7 +91,7 @@ impl Peers {
         if !self.are_there() || !self.leads() {
             return Ok(());
         }
-        self.ranks.check()?;
+        self.check()?;
         if self.stage.swap(BUSY, Ordering::Relaxed) != IDLE {
             bail!("the other ranks are out of step after an error: resume the run");
         }

@@ -398,6 +398,7 @@ mod tests {
         let with = |room| Held {
             gpu_room: None,
             host_room: Some(room),
+            ranks: 1,
         };
         assert!(check_memory(&config, &phases, &with(whole)).is_ok());
         let error = check_memory(&config, &phases, &with(whole - 1)).unwrap_err();

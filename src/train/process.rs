@@ -8,6 +8,7 @@ use super::control::PAUSED_GLANCE;
 use super::outcome::Ended;
 use super::state::Task;
 use super::trainer::Trainer;
+use crate::dist::DistError;
 use crate::run::event::{Body, Done, RunStatus};
 
 /// Time that the end of a process waits for a disk that does not accept the journal's last lines.
@@ -90,18 +91,26 @@ impl Trainer {
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
 
-    /// Describes from where a failed run can be continued.
+    /// Why the other ranks cannot be used any more, if that is so.
+    pub fn lost(&self) -> Option<DistError> {
+        self.learner.peers().check().err()
+    }
+
+    /// Where a failed run can go on, in words.
     pub fn way_back(&mut self) -> String {
         self.keeping().finish();
+        let run = self.directory.run().argument();
+        if self.lost().is_some() {
+            // To check a large checkpoint takes longer than the processes have.
+            return format!("resume: heirloom train --resume {run}");
+        }
         match self.keeper.checkpoints().newest_whole() {
-            Ok(name) => format!(
-                "its last good checkpoint is {name}; resume: heirloom train --resume {}",
-                self.directory.run().argument()
-            ),
-            Err(_) => format!(
-                "it has no checkpoint: heirloom train --resume {} starts it over",
-                self.directory.run().argument()
-            ),
+            Ok(name) => {
+                format!("its last good checkpoint is {name}; resume: heirloom train --resume {run}")
+            }
+            Err(_) => {
+                format!("it has no checkpoint: heirloom train --resume {run} starts it over")
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use super::peers::Peers;
 use super::trainer::Trainer;
 use crate::corpus::Tokenizer;
 use crate::model::{Decoder, Generator, Sampling};
@@ -28,21 +29,27 @@ const DRAWN: Sampling = Sampling {
 
 impl Trainer {
     /// Continues the config's texts and journals them. What cannot be continued is logged, and training continues.
-    pub(super) fn sample_all(&mut self) {
+    ///
+    /// # Errors
+    /// When another rank is lost.
+    pub(super) fn sample_all(&mut self) -> Result<()> {
         let prompts = self.config.eval.samples().to_vec();
         for prompt in prompts {
             if let Err(why) = self.sample(&prompt) {
+                self.learner.peers().check()?;
                 let message = format!("no text was continued: {why:#}");
                 self.emit(Body::Log(Log { message }));
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     /// Continues a text with the present model and journals it.
     ///
     /// # Errors
-    /// When the model lies on a GPU, which cannot generate text, or the text cannot be read or continued.
+    /// When the model lies on a GPU, which cannot generate text, the text cannot be read or continued, or another rank is lost
+    /// meanwhile.
     pub(super) fn sample(&mut self, prompt: &str) -> Result<Sample> {
         if !self.machine.device().is_cpu() {
             bail!(
@@ -50,11 +57,12 @@ impl Trainer {
             );
         }
         let model = self.learner.model()?;
-        let tokenizer = self.data.tokenizer();
+        let (tokenizer, peers) = (self.data.tokenizer(), self.learner.peers());
+        let continued = |sampling| continued(model, tokenizer, prompt, sampling, peers);
         let sample = Sample {
             prompt: clean(prompt).into_owned(),
-            greedy: continued(model, tokenizer, prompt, GREEDY)?,
-            drawn: continued(model, tokenizer, prompt, DRAWN)?,
+            greedy: continued(GREEDY)?,
+            drawn: continued(DRAWN)?,
             seed: SEED,
             layers: self.learner.shape().n_layer,
         };
@@ -69,6 +77,7 @@ fn continued(
     tokenizer: &Tokenizer,
     prompt: &str,
     sampling: Sampling,
+    peers: &Peers,
 ) -> Result<String> {
     let context = model.config.context_length;
     let mut ids = tokenizer.encode(prompt)?;
@@ -84,6 +93,7 @@ fn continued(
         .context("the text cannot be read by the model")?;
     let mut made = Vec::new();
     while made.len() < TOKENS && logits.iter().all(|x| x.is_finite()) {
+        peers.check()?;
         // Ids of padding stand for nothing.
         let known = tokenizer.size().min(logits.len());
         let id = generator.draw(&logits[..known]);

@@ -171,7 +171,10 @@ impl Trainer {
             match self.measure(&name, limit, (number, all), ends) {
                 Ok(Measured::Done(_)) => {}
                 Ok(Measured::Interrupted) => return Ok(false),
-                Err(error) => self.refuse_task(&name, limit, &error),
+                Err(error) => {
+                    self.learner.peers().check()?;
+                    self.refuse_task(&name, limit, &error);
+                }
             }
             self.state.downstream.finish_task();
         }
@@ -179,7 +182,7 @@ impl Trainer {
             if is_over(&mut self.control, ends) {
                 return Ok(false);
             }
-            self.sample_all();
+            self.sample_all()?;
             self.state.downstream.finish_samples();
         }
         Ok(true)
@@ -204,6 +207,7 @@ impl Trainer {
                     return Ok(Err(answers.join("; ")));
                 }
                 Err(error) => {
+                    self.learner.peers().check()?;
                     answers.push(format!("{error:#}"));
                     return Ok(Err(answers.join("; ")));
                 }
@@ -225,6 +229,7 @@ impl Trainer {
         let task = tasks::find(name)?;
         self.report_task(task, place, (0, 1), None);
         let set = load(task, &directory(&self.config)?, limit)?;
+        self.learner.peers().check()?;
         let shape = self.learner.shape().clone();
         let device = self.machine.device().clone();
         let encoder = encoder(self.data.tokenizer(), shape.context_length)?;
@@ -235,9 +240,14 @@ impl Trainer {
             prepared.longest_pass(),
             self.learner.passes().format,
         );
-        if let Some(free) = memory::free(&device).filter(|free| *free < need) {
+        let ranks = self.learner.peers().ranks().on_host();
+        if let Some(free) = memory::free(&device, ranks).filter(|free| *free < need) {
+            let shared = match device.is_cuda() {
+                true => String::new(),
+                false => memory::shared_words(ranks),
+            };
             bail!(
-                "{name} needs {} of memory next to the training, and {} are available",
+                "{name} needs {} of memory next to the training, and {} are available{shared}",
                 table::bytes(need),
                 table::bytes(free)
             );

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::passes::Passes;
+use super::peers::Peers;
+use super::watched::Watched;
 use crate::config::{self, ObjectiveChoice};
 use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher};
 use crate::ops::{Bf16Products, Precision};
@@ -95,14 +97,21 @@ pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
     Files::open(path).with_context(unusable)
 }
 
-/// Reads a teacher into memory.
+/// Reads a teacher into memory, on one of the ranks `peers`.
 ///
 /// # Errors
-/// When it cannot be read, its vocabulary is not `vocab`, its context is too short, or it does not fit in memory.
-pub fn load(files: &Files, vocab: usize, passes: &Passes, device: &Device) -> Result<Teacher> {
+/// When it cannot be read, its vocabulary is not `vocab`, its context is too short, it does not fit in memory, or another rank is
+/// lost meanwhile.
+pub fn load(
+    files: &Files,
+    vocab: usize,
+    passes: &Passes,
+    device: &Device,
+    peers: &Peers,
+) -> Result<Teacher> {
     check(&files.config, vocab, passes.time)?;
     let model = Decoder::frozen(files.config.clone(), format(passes), device)?;
-    files.load_into(&model)?;
+    Watched::new(files, peers).load_into(&model)?;
     with_buffers(model, passes)
 }
 

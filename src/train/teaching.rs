@@ -18,7 +18,8 @@ impl Trainer {
             config::Teacher::Reference => (self.reference()?, "reference"),
             config::Teacher::Model(name) => (teacher::files(name, &self.teachers)?, name.as_str()),
         };
-        teacher::load(&files, vocab, passes, self.machine.device())
+        let (device, peers) = (self.machine.device(), self.learner.peers());
+        teacher::load(&files, vocab, passes, device, peers)
             .with_context(|| format!("the teacher {name} cannot be used"))
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::{Config, Texts, TokenizerChoice};
-use crate::corpus::{Dataset, Reporter, Tokenizer};
+use crate::corpus::{Dataset, Encoding, Reporter, TokenCache, Tokenizer};
 use crate::locate;
 
 /// Returns an error's context that names the key of a reference that cannot be used.
@@ -13,10 +13,11 @@ pub(super) fn unusable(name: &str) -> String {
     format!("reference.path = \"{name}\" cannot be used")
 }
 
-/// Reads the texts of a config.
+/// Reads the texts of a config; the ids of texts come from a `cache`, if given, and go there.
 pub(in crate::cli) fn open_data(
     config: &Config,
     reference: Option<&Path>,
+    cache: Option<&TokenCache>,
     report: Reporter<'_>,
 ) -> Result<Dataset> {
     let d = &config.data;
@@ -27,12 +28,16 @@ pub(in crate::cli) fn open_data(
         None => config.model.context_length,
     };
     let tokenizer = tokenizer(config, reference)?;
+    let how = Encoding {
+        field: config.text_field(),
+        cache,
+    };
     let dataset = Dataset::open(
         &d.train.sources(),
         d.val.as_ref().map(Texts::paths),
         d.val_fraction,
         &tokenizer,
-        config.text_field(),
+        how,
         context,
         report,
     )?;

@@ -117,7 +117,7 @@ pub(super) fn run(
     for warning in slow.chain(windows.warning()) {
         say::err(&warning);
     }
-    if let Err(error) = plan::check_memory(config, &costs.phases, &Held::now(device, 0)) {
+    if let Err(error) = plan::check_memory(config, &costs.phases, &Held::now(device, 0, 1)) {
         say::err(&format!("this run would be refused here: {error}"));
     }
     if let Some(why) = costs.scale.as_ref().and_then(|s| s.refused.as_ref()) {

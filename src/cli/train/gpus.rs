@@ -4,7 +4,11 @@ mod children;
 #[cfg(feature = "cuda")]
 mod engine;
 #[cfg(any(feature = "cuda", test))]
+mod over;
+#[cfg(any(feature = "cuda", test))]
 mod place;
+#[cfg(not(feature = "cuda"))]
+mod without;
 
 use std::process::{Command, Stdio};
 
@@ -141,7 +145,9 @@ fn prepare(command: &mut Command, rank: usize, n: usize, place: &str) {
 }
 
 #[cfg(feature = "cuda")]
-pub(super) use engine::{are_meant, connect, set_environment};
+pub(super) use engine::{connect, set_environment};
+#[cfg(not(feature = "cuda"))]
+pub(super) use without::connect;
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,7 @@ pub(super) use data::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;
 use progress::Progress;
-use ranks::Group;
+use ranks::{Group, Joined};
 use session::Session;
 
 /// Stack of the thread that starts a run: as large as a main thread's usual stack.
@@ -68,14 +68,15 @@ impl Args {
         if let Some(code) = self.start_ranks()? {
             return Ok(code);
         }
-        let Some(group) = self.join()? else {
-            return self.run_one(None);
+        let group = match self.join()? {
+            Joined::Alone => return self.run_one(None),
+            Joined::Parted(code) => return Ok(code),
+            Joined::Group(group) => group,
         };
         if group.leads() {
             let done = self.run_one(Some(&group));
             return group.finish(done);
         }
-        threads::start_pool()?;
         Ok(self.follow(&group))
     }
 
@@ -115,7 +116,7 @@ impl Args {
                 say::err(note);
             }
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
-            let dataset = open_data(&loaded.config, reference.as_deref(), &say::report)
+            let dataset = open_data(&loaded.config, reference.as_deref(), None, &say::report)
                 .map_err(exit::input)?;
             let reference = reference.as_deref();
             let mut pinned = loaded.config.clone();

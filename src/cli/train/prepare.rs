@@ -80,6 +80,8 @@ impl Args {
             Some(group) => group.share_texts(reference.as_deref(), dataset),
             None => Ok(()),
         };
+        let cache = group.and_then(Group::token_cache);
+        let cache = cache.as_ref();
         let (dir, lock, journal, reference, dataset, teachers, resume) = match plan.what {
             Planned::Resumed {
                 dir,
@@ -88,7 +90,7 @@ impl Args {
                 resume,
             } => {
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
-                let dataset = open_data(&config, reference.as_deref(), report)?;
+                let dataset = open_data(&config, reference.as_deref(), cache, report)?;
                 let (teachers, missing) = teachers::kept(&config, &self.global.runs);
                 for warning in missing {
                     progress.warn(warning, &presence);
@@ -124,7 +126,7 @@ impl Args {
                 }
                 let show = |name: &str| progress.show("fetching", name);
                 let teachers = teachers::find(&mut config, &self.global.runs, &show)?;
-                let dataset = open_data(&config, reference.as_deref(), report)?;
+                let dataset = open_data(&config, reference.as_deref(), cache, report)?;
                 teachers::check(&config, reference.as_deref(), &dataset, &teachers)?;
                 tasks::check(&config)?;
                 share(&reference, &dataset)?;

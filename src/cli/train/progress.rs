@@ -25,7 +25,7 @@ impl Progress<'_> {
     pub(super) fn report(self, report: Report<'_>) {
         match (self, report) {
             (Self::Lines, report) => say::report(report),
-            (Self::Screen(start), Report::Line(line)) => start.note(line),
+            (Self::Screen(start), Report::Line(line) | Report::Shared(line)) => start.note(line),
             (Self::Screen(start), Report::Reading { file, done, total }) => {
                 start.show_reading(file, done, total);
             }

@@ -21,11 +21,12 @@ use super::machine::Machine;
 use super::session;
 use crate::cli::{exit, say};
 use crate::config::{self, Config};
-use crate::corpus::{Dataset, Report};
+use crate::corpus::{Dataset, Report, TokenCache};
 use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
 use crate::run::event::RankLayout;
 use crate::signals::WATCHED;
+use crate::threads;
 use crate::train::follow::{self, FollowSetup};
 use crate::train::peers::Peers;
 use crate::train::{Ended, Setup};
@@ -42,7 +43,17 @@ pub(super) struct Group {
     stage: Cell<Stage>,
 }
 
-/// The progress of rank 0's start, which determines what the other ranks wait for.
+/// What a process is to the others that were started with it.
+pub(super) enum Joined {
+    /// It was started alone.
+    Alone,
+    /// One of a group.
+    Group(Group),
+    /// The ranks could not begin: its part is over, with this exit code, and the reason has been printed.
+    Parted(i32),
+}
+
+/// How far rank 0 has come, from which follows what the others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// They wait for its next message.
@@ -86,15 +97,14 @@ type Answer = Option<String>;
 type Verdict = Result<(), i32>;
 
 impl Args {
-    /// Connects to the other ranks if a launcher has started this process. Returns `None` for a process that was started alone.
+    /// Meets the other ranks where a launcher has started this process.
     ///
     /// # Errors
-    /// When the launcher's variables cannot be used, the program has no library to exchange data with other ranks, or it cannot
-    /// connect to them.
-    pub(super) fn join(&mut self) -> Result<Option<Group>> {
+    /// When the launcher's variables cannot be used, the program cannot exchange with other ranks, or they are not met.
+    pub(super) fn join(&mut self) -> Result<Joined> {
         let launch = Launch::of_process().map_err(|why| exit::usage(&why.to_string()))?;
         let Some(launch) = launch else {
-            return Ok(None);
+            return Ok(Joined::Alone);
         };
         if self.detach {
             bail!(exit::usage(&format!(
@@ -115,11 +125,14 @@ impl Args {
             Engine::Solo => Arc::new(Solo),
             // Each process of a dry run works alone; rank 0 describes the plan for all.
             _ if self.dry_run => Arc::new(Solo),
-            engine => self.connect(engine, &launch).map_err(exit::input)?,
+            engine => match self.connect(engine, &launch).map_err(exit::input)? {
+                Ok(ranks) => ranks,
+                Err(code) => return Ok(Joined::Parted(code)),
+            },
         };
         ranks.set_timeout(START);
         self.sharing = ranks.sharing();
-        Ok(Some(Group {
+        Ok(Joined::Group(Group {
             ranks,
             launch,
             engine,
@@ -127,8 +140,9 @@ impl Args {
         }))
     }
 
-    /// Connects to the other ranks over the engine. On GPUs that is NCCL, whose id is sent over MPI if there is MPI.
-    fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>> {
+    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI. The inner error is the
+    /// exit code of ranks that have parted.
+    fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Result<Arc<dyn Ranks>, i32>> {
         #[cfg(feature = "cuda")]
         if self.wants_gpu() {
             gpus::set_environment(launch)?;
@@ -141,19 +155,11 @@ impl Args {
             }
             _ => None,
         };
-        #[cfg(feature = "cuda")]
-        if gpus::are_meant(self.device, over.as_deref())? {
-            let (choice, ranks) = gpus::connect(launch, over)?;
-            self.device = Some(choice);
-            return Ok(ranks);
-        }
-        let nothing = || {
-            format!(
-                "this program has no engine for the ranks of {}",
-                launch.launcher
-            )
-        };
-        over.with_context(nothing)
+        let connected = gpus::connect(launch, self.device, over)?;
+        Ok(connected.map(|(device, ranks)| {
+            self.device = device;
+            ranks
+        }))
     }
 
     /// Whether the command line asks for a GPU, or leaves the choice to a program that can use one.
@@ -194,6 +200,7 @@ impl Args {
     }
 
     fn follow_to_end(&self, group: &Group) -> Result<i32> {
+        threads::start_pool()?;
         let opening = match group.hear::<Opened>()? {
             Ok(opening) => opening,
             Err(code) => return Ok(code),
@@ -216,7 +223,7 @@ impl Args {
             Ok(texts) => texts,
             Err(code) => return Ok(code),
         };
-        let read = self.read_texts(&config, &texts);
+        let read = self.read_texts(group, &config, &texts);
         let answer = read.as_ref().err().map(exit::words);
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
@@ -258,14 +265,21 @@ impl Args {
     }
 
     /// Reads the texts that rank 0 has read, and compares them.
-    fn read_texts(&self, config: &Config, texts: &Texts) -> Result<Dataset> {
+    fn read_texts(&self, group: &Group, config: &Config, texts: &Texts) -> Result<Dataset> {
         let reference = match &texts.reference {
             Some(path) if path.exists() => Some(path.clone()),
             Some(_) => self.reference(config)?,
             None => None,
         };
-        let quiet = |_: Report<'_>| {};
-        let dataset = open_data(config, reference.as_deref(), &quiet)?;
+        let rank = group.launch.rank;
+        // Rank 0 has reported on the texts themselves.
+        let report = |report: Report<'_>| {
+            if let Report::Shared(line) = report {
+                say::err(&format!("rank {rank}: {line}"));
+            }
+        };
+        let cache = group.token_cache();
+        let dataset = open_data(config, reference.as_deref(), cache.as_ref(), &report)?;
         let own = dataset.fingerprints();
         for (what, (own, theirs)) in ["data.train", "data.val"]
             .iter()
@@ -303,7 +317,15 @@ impl Group {
         })
     }
 
-    /// Whether this process is the only one, so that nothing need be compared.
+    /// Where the ranks of a host, and on a shared file system all ranks, find the ids of texts that one of them has encoded.
+    pub(super) fn token_cache(&self) -> Option<TokenCache> {
+        match self.is_alone() {
+            true => None,
+            false => TokenCache::of_user(self.leads()),
+        }
+    }
+
+    /// Whether there is anything to agree on.
     fn is_alone(&self) -> bool {
         self.ranks.world() == 1
     }

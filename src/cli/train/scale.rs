@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::device::memory;
 use crate::model::{DecoderConfig, Positions};
 use crate::run::event::time_words;
 use crate::run::table;
 use crate::train::Passes;
+use crate::train::memory::Memory;
 use crate::train::plan::{self, PhaseSpec};
 use crate::train::teacher::TeacherPaths;
 
@@ -131,7 +133,12 @@ pub(super) struct Scale {
     /// of the moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
     pub memory_bytes: u64,
     pub memory_bytes_sharded: u64,
-    /// Bytes that each rank sends in a step.
+    /// Of a host's memory by all ranks, should they share one; one of them writes the checkpoints.
+    pub host_bytes: u64,
+    pub host_bytes_sharded: u64,
+    /// Free memory of this host.
+    pub host_free_bytes: Option<u64>,
+    /// What each rank sends in a step.
     pub sum_bytes: u64,
     pub gather_bytes: u64,
     pub compute_seconds: f64,
@@ -160,7 +167,12 @@ impl Scale {
         let windows = (passes.batch_tokens / passes.time.max(1) as u64) as usize;
         let phases = |sharded: bool| plan.phases(&Passes { sharded, ..passes });
         let most = |all: &[PhaseSpec]| all.iter().map(|p| p.memory.total()).max().unwrap_or(0);
-        let whole = phases(false)?;
+        let (whole, sharded) = (phases(false)?, phases(true)?);
+        let shared = |memory: &Memory| {
+            let of_one = memory.without_copy().host();
+            world as u64 * of_one + (memory.host() - of_one)
+        };
+        let host = |all: &[PhaseSpec]| all.iter().map(|p| shared(&p.memory)).max().unwrap_or(0);
         let largest = whole.iter().max_by_key(|p| p.parameters);
         let shape = plan.shape;
         let shape = shape.with_layers(vec![1.0; largest.map_or(shape.n_layer, |p| p.layers)]);
@@ -187,7 +199,10 @@ impl Scale {
             micro_batch: passes.micro,
             refused,
             memory_bytes: most(&whole),
-            memory_bytes_sharded: most(&phases(true)?),
+            memory_bytes_sharded: most(&sharded),
+            host_bytes: host(&whole),
+            host_bytes_sharded: host(&sharded),
+            host_free_bytes: memory::available(),
             sum_bytes: step.sum_bytes() as u64,
             gather_bytes: step.gather_bytes() as u64,
             compute_seconds: step.compute,
@@ -196,12 +211,29 @@ impl Scale {
         })
     }
 
-    /// Returns the lines of the plan.
+    /// What the ranks take of one host's memory; nothing for one rank.
+    fn host_line(&self) -> String {
+        if self.world == 1 {
+            return String::new();
+        }
+        let free = self.host_free_bytes.map(table::bytes);
+        format!(
+            "{:9}{} ranks that share a host take {} of its memory, {} sharded{}\n",
+            "",
+            self.world,
+            table::bytes(self.host_bytes),
+            table::bytes(self.host_bytes_sharded),
+            free.map_or_else(String::new, |free| format!("; {free} are free here")),
+        )
+    }
+
+    /// The lines of the plan.
     pub fn lines(&self) -> String {
         let each = self.windows / self.world;
         let mut out = format!(
             "ranks    {}: {} of a step each, {} at a time\n\
              memory   of a rank at most {}; {} with train.shard = \"optimizer\"\n\
+             {}\
              volume   {} sent and received by each rank a step; {} more to complete the weights if\n         \
              the optimizer is sharded\n\
              compute  {} a step, if every rank is as fast as this machine; {} of it can hide sums\n",
@@ -210,6 +242,7 @@ impl Scale {
             self.micro_batch.min(each.max(1)),
             table::bytes(self.memory_bytes),
             table::bytes(self.memory_bytes_sharded),
+            self.host_line(),
             table::bytes(self.sum_bytes),
             table::bytes(self.gather_bytes),
             time_words(self.compute_seconds),
@@ -246,6 +279,24 @@ impl Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Sizes;
+
+    const PLANNED: &str = r#"
+        [data]
+        train = "a.txt"
+        [reference.train]
+        steps = 9
+        lr = 0.1
+        [inherit]
+        layers = 1
+        [train]
+        steps = 9
+        batch_tokens = 256
+        micro_batch = 1
+        lr = 0.1
+        [control]
+        random = false
+    "#;
 
     fn step(world: usize) -> Step {
         Step {
@@ -264,6 +315,42 @@ mod tests {
         assert_eq!(step(2).sum_bytes(), 496e6);
         assert_eq!(step(8).sum_bytes(), 868e6);
         assert_eq!(step(8).gather_bytes(), 434e6);
+    }
+
+    #[test]
+    fn ranks_that_share_a_host_write_one_copy_of_a_checkpoint() {
+        let config: Config = toml::from_str(PLANNED).unwrap();
+        let sizes = Sizes {
+            n_layer: 2,
+            n_head: 2,
+            n_embd: 32,
+            context_length: 16,
+            vocab: 64,
+        };
+        let shape = DecoderConfig::gpt2(sizes, true);
+        let passes = Passes::of(&config, &shape, &candle_core::Device::Cpu).unwrap();
+        let plan = Plan {
+            config: &config,
+            shape: &shape,
+            passes,
+            text: 1 << 30,
+            teachers: &TeacherPaths::new(),
+        };
+        let of = |world| Scale::of(&plan, (world, None), 1e9, 4 << 20).unwrap();
+        let (alone, four) = (of(1), of(4));
+        assert_eq!(alone.host_bytes, alone.memory_bytes);
+        assert!(!alone.lines().contains("share a host"));
+        assert_eq!(
+            four.host_bytes,
+            4 * four.memory_bytes - 3 * 12 * shape.parameters()
+        );
+        assert!(four.host_bytes_sharded < four.host_bytes);
+        let line = format!(
+            "\n         4 ranks that share a host take {} of its memory, ",
+            table::bytes(four.host_bytes)
+        );
+        let lines = four.lines();
+        assert!(lines.contains(&line), "{lines}");
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Tally {
         self.null.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Counts rows that were skipped when the text was encoded.
+    pub(in crate::corpus) fn add(&self, skipped: Skipped) {
+        self.null.fetch_add(skipped.null, Ordering::Relaxed);
+        self.missing.fetch_add(skipped.missing, Ordering::Relaxed);
+    }
+
     pub(super) fn add_missing(&self) {
         self.missing.fetch_add(1, Ordering::Relaxed);
     }

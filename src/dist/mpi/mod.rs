@@ -277,6 +277,12 @@ impl Ranks for Mpi {
         peer::hosts(&self.peers)
     }
 
+    fn on_host(&self) -> usize {
+        let own = &self.peers[self.rank];
+        let near = |peer: &&Peer| peer.is_on_host_of(own);
+        self.peers.iter().filter(near).count()
+    }
+
     fn sharing(&self) -> usize {
         let own = &self.peers[self.rank];
         self.peers.iter().filter(|peer| peer.shares(own)).count()

@@ -4,6 +4,7 @@
 
 use std::ffi::c_void;
 use std::mem::{ManuallyDrop, offset_of};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
@@ -13,7 +14,7 @@ use candle_core::cuda_backend::cudarc::nccl::sys::{
 
 use super::library::{self, Id};
 use super::limit::Limit;
-use crate::dist::DistError;
+use crate::dist::{DistError, Ranks};
 use crate::threads;
 
 /// The values that NCCL's header gives every new configuration (nccl.h: `NCCL_API_MAGIC`, `NCCL_CONFIG_UNDEF_INT`).
@@ -36,6 +37,8 @@ pub(super) struct Communicator {
     raw: ncclComm_t,
     rank: usize,
     limit: Limit,
+    /// Another library, which hears of ranks that do not come.
+    over: Option<Arc<dyn Ranks>>,
 }
 
 // SAFETY: NCCL's communicators may be used from any thread, from one at a time: this value is used under a lock.
@@ -61,6 +64,7 @@ impl Communicator {
         world: usize,
         id: &Id,
         limit: Limit,
+        over: Option<Arc<dyn Ranks>>,
     ) -> Result<Self, DistError> {
         library::version()?;
         let number = |n: usize| {
@@ -74,6 +78,7 @@ impl Communicator {
             raw: std::ptr::null_mut(),
             rank,
             limit,
+            over,
         };
         // SAFETY: places that live through the call; the configuration is copied.
         let begun = unsafe {
@@ -101,6 +106,9 @@ impl Communicator {
                      leads to it",
                     self.limit.get().as_secs()
                 )));
+            }
+            if let Some(over) = &self.over {
+                over.check()?;
             }
             std::thread::sleep(BETWEEN);
             result = self.state();

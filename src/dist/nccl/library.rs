@@ -44,6 +44,14 @@ impl Id {
     }
 }
 
+/// Whether NCCL's library can be used.
+///
+/// # Errors
+/// When it is missing, or too old; says what to install.
+pub fn is_there() -> Result<(), DistError> {
+    version().map(drop)
+}
+
 /// Makes an id, on rank 0 alone: NCCL listens on a free port from now on.
 ///
 /// # Errors

@@ -17,6 +17,6 @@ mod ranks;
 mod waiting;
 
 #[cfg(feature = "cuda")]
-pub use library::{Id, make_id};
+pub use library::{Id, is_there, make_id};
 #[cfg(feature = "cuda")]
 pub use ranks::Nccl;

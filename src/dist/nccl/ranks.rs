@@ -20,6 +20,7 @@ use super::limit::Limit;
 use super::machines::Process;
 use super::waiting::{Patience, Watch};
 use crate::dist::messages::{self, HEAD, PART};
+use crate::dist::peer::Peer;
 use crate::dist::{DistError, End, Ranks, Waited};
 use crate::ops::cuda::address;
 
@@ -42,6 +43,8 @@ pub struct Nccl {
 struct State {
     /// The communicator; `None` after an error.
     comm: Option<Communicator>,
+    /// That error.
+    failed: Option<DistError>,
     /// Bytes of messages on the GPU.
     buffer: Option<CudaSlice<u8>>,
     /// The start of the sums that are under way.
@@ -67,9 +70,10 @@ impl Nccl {
         context.bind_to_thread().map_err(driver)?;
         let stream = context.new_stream().map_err(driver)?;
         let limit = Limit::new(limit);
-        let comm = Communicator::join(rank, world, id, limit.clone())?;
+        let comm = Communicator::join(rank, world, id, limit.clone(), over.clone())?;
         let state = State {
             comm: Some(comm),
+            failed: None,
             buffer: None,
             begun: None,
         };
@@ -100,7 +104,7 @@ impl Nccl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an exchange. After an error the communicator is aborted, so that the GPU waits for nothing.
+    /// Runs an exchange; after an error the communicator is gone, the GPU waits for nothing, and later calls have the same error.
     fn exchanged<T>(
         &self,
         what: &str,
@@ -108,15 +112,16 @@ impl Nccl {
     ) -> Result<T, DistError> {
         let mut state = self.lock();
         if state.comm.is_none() {
-            return Err(DistError::Library(format!(
-                "{what}: the ranks were given up after an error"
-            )));
+            let failed = state.failed.as_ref().map(DistError::again);
+            return Err(failed
+                .unwrap_or_else(|| DistError::Library(format!("{what}: the ranks have parted"))));
         }
         self.stream.context().bind_to_thread().map_err(driver)?;
         let done = exchange(&mut state);
-        if done.is_err()
+        if let Err(failed) = &done
             && let Some(comm) = state.comm.take()
         {
+            state.failed = Some(failed.again());
             comm.give_up();
         }
         done
@@ -421,8 +426,12 @@ impl Ranks for Nccl {
         self.watch.hosts()
     }
 
+    fn on_host(&self) -> usize {
+        self.watch.count(Peer::is_on_host_of)
+    }
+
     fn sharing(&self) -> usize {
-        self.watch.sharing()
+        self.watch.count(Peer::shares)
     }
 
     fn end(&self, how: &End) {

@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::driver::CudaEvent;
 use super::communicator::Communicator;
 use super::limit::Limit;
 use super::machines::{Process, named_in};
-use crate::dist::peer::{self, Life};
+use crate::dist::peer::{self, Life, Peer};
 use crate::dist::{DistError, Ranks};
 
 /// Time at the beginning of a wait in which the event is checked without pauses.
@@ -62,11 +62,11 @@ impl Watch {
         peer::hosts(self.processes.iter().map(|process| &process.peer))
     }
 
-    /// The ranks on the cores of this one, itself included.
-    pub(super) fn sharing(&self) -> usize {
+    /// The ranks that are `near` this one, itself included.
+    pub(super) fn count(&self, near: fn(&Peer, &Peer) -> bool) -> usize {
         let own = self.processes.get(self.rank);
-        let shares = |p: &&Process| own.is_some_and(|own| p.peer.shares(&own.peer));
-        self.processes.iter().filter(shares).count().max(1)
+        let near = |p: &&Process| own.is_some_and(|own| near(&p.peer, &own.peer));
+        self.processes.iter().filter(near).count().max(1)
     }
 
     pub(super) fn know(&mut self, processes: Vec<Process>) {

@@ -9,17 +9,16 @@ mod copied;
 mod error;
 mod fetch;
 mod saved;
+mod verify;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::state::TrainState;
+use crate::dist::Ranks;
 use crate::file::{Dir, Kind, is_temporary};
 use crate::model::{DecoderConfig, Files};
 use crate::run::dir::{RunDir, is_name};
@@ -29,8 +28,9 @@ use crate::text;
 pub use copied::Copied;
 pub use error::CheckpointError;
 pub use fetch::Serve;
-use saved::{MOMENTS, OPTIMIZER};
+use saved::OPTIMIZER;
 pub use saved::{Moments, Saved};
+use verify::{damaged, read_state, verify_in};
 pub use writer::Writer;
 
 /// Bytes that stay free next to a checkpoint.
@@ -38,38 +38,6 @@ const SPARE_BYTES: u64 = 64 << 20;
 
 /// Begins the name of a directory that is being written or removed.
 const UNFINISHED: &str = ".writing-";
-const STATE: &str = "state.json";
-/// The files next to `state.json`.
-const FILES: [&str; 4] = [
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    OPTIMIZER,
-];
-/// Most bytes of `state.json`: enough for a loss for each of a million windows.
-const LARGEST_STATE: u64 = 64 << 20;
-
-#[derive(Serialize, Deserialize)]
-struct FileSum {
-    bytes: u64,
-    blake3: String,
-}
-
-/// Version of `state.json`.
-const VERSION: u32 = 1;
-
-#[derive(Deserialize)]
-struct Versioned {
-    v: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StateFile {
-    v: u32,
-    program: String,
-    files: BTreeMap<String, FileSum>,
-    state: TrainState,
-}
 
 /// The checkpoints of one run.
 #[derive(Debug, Clone)]
@@ -77,6 +45,8 @@ pub struct Checkpoints {
     run: RunDir,
     /// The open directory, in the process that writes the run.
     handle: Option<Arc<RunHandle>>,
+    /// The ranks that wait while a checkpoint is checked.
+    ranks: Option<Arc<dyn Ranks>>,
 }
 
 impl Checkpoints {
@@ -88,6 +58,7 @@ impl Checkpoints {
         let checkpoints = Self {
             run: handle.dir().clone(),
             handle: Some(Arc::clone(handle)),
+            ranks: None,
         };
         let folder = checkpoints.folder()?;
         let entries = folder.entries();
@@ -105,7 +76,22 @@ impl Checkpoints {
         Self {
             run: run.clone(),
             handle: None,
+            ranks: None,
         }
+    }
+
+    /// The same for one of several ranks: to check a checkpoint ends when another rank is lost.
+    pub fn among(self, ranks: Arc<dyn Ranks>) -> Self {
+        Self {
+            ranks: Some(ranks),
+            ..self
+        }
+    }
+
+    /// Whether the other ranks can still be used.
+    fn look(&self) -> Result<(), CheckpointError> {
+        let looked = self.ranks.as_ref().map_or(Ok(()), |ranks| ranks.check());
+        looked.map_err(|lost| CheckpointError::Nothing(lost.into()))
     }
 
     /// The folder's path.
@@ -287,6 +273,7 @@ impl Checkpoints {
         all.sort();
         let whole = |name: &String| self.verify_only(name).is_ok();
         let newest = all.into_iter().rev().map(|(_, name)| name).find(whole);
+        self.look()?;
         newest.ok_or_else(|| {
             let verify = |name: String| self.verify_only(&name).err();
             let damage = self
@@ -333,7 +320,7 @@ impl Checkpoints {
     }
 
     fn verify_only(&self, name: &str) -> Result<TrainState, CheckpointError> {
-        verify_in(&self.open_directory(name)?, name)
+        verify_in(&self.open_directory(name)?, name, &|| self.look())
     }
 
     /// Opens a checkpoint for reading: it is verified, and its tensors fit each other. Nothing large is in memory yet.
@@ -386,76 +373,6 @@ impl Checkpoints {
             .and_then(|()| folder.remove_all(&tmp))
             .map_err(self.io(name))
     }
-}
-
-/// Checks every file of a checkpoint in its directory against its checksum.
-fn verify_in(dir: &Dir, name: &str) -> Result<TrainState, CheckpointError> {
-    let file = read_state(dir, name)?;
-    for part in FILES {
-        if !file.files.contains_key(part) {
-            return Err(damaged(name, format!("{STATE} has no entry for {part}")));
-        }
-    }
-    for (part, want) in &file.files {
-        if !is_name(part) {
-            return Err(damaged(
-                name,
-                format!("{STATE} names a file in another directory"),
-            ));
-        }
-        let got = checksum(dir, part).map_err(|e| damaged(name, e.to_string()))?;
-        if got.bytes != want.bytes {
-            let what = format!("{part} has {} of {} bytes", got.bytes, want.bytes);
-            return Err(damaged(name, what));
-        }
-        if got.blake3 != want.blake3 {
-            return Err(damaged(name, format!("{part} does not match its checksum")));
-        }
-    }
-    Ok(file.state)
-}
-
-fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
-    let text = dir
-        .read_bytes(STATE, LARGEST_STATE)
-        .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
-    let version = serde_json::from_slice::<Versioned>(&text).map_or(VERSION, |file| file.v);
-    if version != VERSION {
-        let what = format!(
-            "{STATE} has version {version}, this program reads {VERSION} (resume the run with the program that wrote it)"
-        );
-        return Err(damaged(name, what));
-    }
-    let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
-        // The error's text quotes the file.
-        let e = e.to_string();
-        damaged(name, format!("{STATE} is incomplete ({})", text::clean(&e)))
-    })?;
-    let sound = file.state.check();
-    sound.map_err(|e| damaged(name, format!("{STATE} was not written by a trainer: {e}")))?;
-    Ok(file)
-}
-
-fn damaged(name: &str, what: String) -> CheckpointError {
-    CheckpointError::Damaged {
-        name: name.into(),
-        what,
-        remedy: String::new(),
-    }
-}
-
-fn checksum(dir: &Dir, name: &str) -> Result<FileSum, CheckpointError> {
-    let io = |source| CheckpointError::Io {
-        path: dir.path_of(name),
-        source,
-    };
-    let mut hash = blake3::Hasher::new();
-    let mut file = dir.open_file(name).map_err(io)?;
-    let bytes = io::copy(&mut file, &mut hash).map_err(io)?;
-    Ok(FileSum {
-        bytes,
-        blake3: hash.finalize().to_hex().to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! A checkpoint that is read: its tensors go straight from the files into a learner's arenas.
 
+use std::sync::Arc;
+
 use crate::file::Dir;
 use crate::model::{Decoder, Files, ModelError, Param};
 use crate::tensors::Source;
 use crate::train::learner::Learner;
 use crate::train::optimizer::{Moment, Optimizer};
 use crate::train::state::TrainState;
+use crate::train::watched::Watched;
 
 /// The file with AdamW's moments.
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
@@ -25,11 +28,11 @@ impl Saved {
     /// Puts the model into `learner`, with AdamW's state when it is to be trained.
     ///
     /// # Errors
-    /// When there is not enough memory, or a file cannot be read any more; the learner holds no model then.
+    /// When there is not enough memory, a file cannot be read any more, or another rank is lost; the learner holds no model then.
     pub fn load_into(&self, learner: &mut Learner, trainable: bool) -> anyhow::Result<()> {
-        let shape = self.files.config.clone();
+        let (shape, peers) = (self.files.config.clone(), Arc::clone(learner.peers()));
         learner.replace(shape, trainable, |model, optimizer| {
-            self.files.load_into(model)?;
+            Watched::new(&self.files, &peers).load_into(model)?;
             if let Some(optimizer) = optimizer {
                 let steps = &self.state.optimizer_steps;
                 self.moments

@@ -1,13 +1,16 @@
 //! Checkpoints of several ranks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Device;
 
 use super::copied::tests::checkpoint;
+use super::verify::FILES;
 use super::*;
 use crate::dist::Ranks;
 use crate::dist::local;
+use crate::dist::lossy::Lossy;
 use crate::model::{self, Decoder, Sizes};
 use crate::train::optimizer::{Hyperparameters, Moment, Optimizer, Share};
 
@@ -127,14 +130,15 @@ fn a_checkpoint_of_fetched_moments_is_the_same_file() {
     let moments = [values(1), values(2)];
     let mut writer = Writer::start(to.clone()).unwrap();
     writer.begin(checkpoint("here", &model, Some(moments.clone())));
-    let written = writer.wait(&mut |_, _| panic!("all of it is here"));
+    let written = writer.wait(&mut |_, _| panic!("all of it is here"), &|| false);
     written.unwrap().unwrap();
     writer.begin(checkpoint("elsewhere", &model, None));
     let mut asked = 0;
-    let written = writer.wait(&mut |moment, range| {
+    let mut serve = |moment, range: Range<usize>| {
         asked += range.len();
         Ok(moments[moment as usize][range].to_vec())
-    });
+    };
+    let written = writer.wait(&mut serve, &|| false);
     written.unwrap().unwrap();
     // It is verified: each of both moments is asked for twice.
     assert_eq!(asked, 4 * n);
@@ -159,4 +163,28 @@ fn a_checkpoint_whose_moments_do_not_come_leaves_nothing_behind() {
     };
     assert_eq!(error.to_string(), "rank 1 is lost");
     assert_eq!(std::fs::read_dir(run.checkpoints()).unwrap().count(), 0);
+}
+
+#[test]
+fn checking_a_checkpoint_ends_when_a_rank_is_lost() {
+    let tmp = tempfile::tempdir().unwrap();
+    let run = RunDir::create(tmp.path(), "tiny", Some("run")).unwrap();
+    std::fs::create_dir_all(run.checkpoints()).unwrap();
+    let ranks = Arc::new(Lossy::new());
+    let to = Checkpoints::at(&run).among(Arc::clone(&ranks) as _);
+    let mut writer = Writer::start(to.clone()).unwrap();
+    let zeros = || vec![0.0; model().weights.elements()];
+    writer.begin(checkpoint("whole", &model(), Some([zeros(), zeros()])));
+    let written = writer.wait(&mut |_, _| panic!("all of it is here"), &|| false);
+    written.unwrap().unwrap();
+    assert_eq!(to.newest_whole().unwrap(), "whole");
+    for files in 0..FILES.len() {
+        ranks.lose_after(files);
+        let error = to.open_saved("whole").unwrap_err().to_string();
+        assert!(error.starts_with("rank 1 is lost"), "{files}: {error}");
+        ranks.lose_after(files);
+        // A checkpoint that could not be checked is not called damaged.
+        let error = to.newest_whole().unwrap_err().to_string();
+        assert!(error.starts_with("rank 1 is lost"), "{files}: {error}");
+    }
 }

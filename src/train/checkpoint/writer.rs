@@ -1,17 +1,26 @@
 //! The thread that brings checkpoints to disk, one at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use super::fetch::{Fetch, Piece, Serve};
 use super::{CheckpointError, Checkpoints, Copied};
 use crate::threads;
 
-/// Writes checkpoints while training continues.
+/// Between two looks at the other ranks while a checkpoint is waited for.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Time for the checkpoint under way after a rank is lost: the run's processes must end soon.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Writes checkpoints while training goes on.
 pub struct Writer {
     jobs: Sender<Copied>,
     words: Receiver<Word>,
     busy: bool,
+    /// When a wait first saw that a rank is lost.
+    lost: Option<Instant>,
 }
 
 /// A message from the thread.
@@ -47,6 +56,7 @@ impl Writer {
             jobs,
             words,
             busy: false,
+            lost: None,
         })
     }
 
@@ -79,13 +89,26 @@ impl Writer {
         None
     }
 
-    /// As [`Self::poll`], but waits for the end.
-    pub fn wait(&mut self, serve: &mut Serve<'_>) -> Option<Result<u64, CheckpointError>> {
+    /// The same, waiting for the end; `None` also where it is given up, [`GRACE`] after a rank is lost.
+    pub fn wait(
+        &mut self,
+        serve: &mut Serve<'_>,
+        is_lost: &dyn Fn() -> bool,
+    ) -> Option<Result<u64, CheckpointError>> {
         while self.busy {
-            match self.words.recv() {
+            match self.words.recv_timeout(GLANCE) {
                 Ok(Word::Wants(piece)) => piece.answer(serve),
                 Ok(Word::Done(result)) => return Some(self.end(result)),
-                Err(_) => return Some(self.end(Err(CheckpointError::WriterDied))),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Some(self.end(Err(CheckpointError::WriterDied)));
+                }
+                Err(RecvTimeoutError::Timeout) if is_lost() => {
+                    let since = self.lost.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= GRACE {
+                        return None;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
         None

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 mod ends;
+mod lost;
 mod recipe;
 
 use super::*;

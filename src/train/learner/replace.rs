@@ -148,6 +148,8 @@ impl Learner {
         }
         // Temporary buffers of `fill` would otherwise stay resident.
         memory::return_freed();
+        // Reading takes long, and ends early when a rank is lost.
+        self.peers.check()?;
         if let Err(why) = self.peers.follow(filled)? {
             return Ok(Err(why));
         }

@@ -6,10 +6,13 @@ mod tests;
 #[cfg(test)]
 mod twins;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 
 use super::checkpoint::Saved;
 use super::learner::Learner;
+use super::watched::Watched;
 use crate::inherit::{self, Grown, Taken};
 use crate::model::{DecoderConfig, Files, Part, Weights};
 use crate::run::command::GrowMode;
@@ -169,8 +172,8 @@ impl Start {
     /// Makes the model in `learner`, trainable or only to be measured.
     ///
     /// # Errors
-    /// When a source is missing or lacks a layer, their shapes differ, there is not enough memory, or weights cannot be
-    /// read; the learner holds no model after the latter two.
+    /// When a source is missing or lacks a layer, their shapes differ, there is not enough memory, weights cannot be
+    /// read, or another rank is lost; the learner holds no model after the latter three.
     pub fn apply(
         &self,
         learner: &mut Learner,
@@ -183,15 +186,20 @@ impl Start {
                 Ok(model.randomise_all(self.seed)?)
             });
         }
+        let peers = Arc::clone(learner.peers());
         if self.n_head.is_some() {
             let reference = sources.reference.context(MISSING)?;
             let shape = inherit::half_width(&reference.config, self.n_head)?;
             return learner.replace(shape, trainable, |model, _| {
-                Ok(inherit::fill_half_width(model, reference)?)
+                let reference = Watched::new(reference, &peers);
+                Ok(inherit::fill_half_width(model, &reference)?)
             });
         }
         let (models, layers) = self.taken(sources)?;
         let shape = inherit::shape(&models, &layers)?;
+        let watched = models.iter().map(|model| Watched::new(*model, &peers));
+        let watched: Vec<Watched<'_>> = watched.collect();
+        let models: Vec<&dyn Weights> = watched.iter().map(|model| model as &dyn Weights).collect();
         learner.replace(shape, trainable, |model, optimizer| {
             inherit::fill(model, &models, &layers, &self.parts, self.seed)?;
             if let Some((optimizer, own)) = optimizer.zip(sources.own).filter(|_| self.moments) {

@@ -102,7 +102,14 @@ impl Expected {
 
 fn taught(learner: &mut Learner, teacher: &str) {
     let (vocab, passes) = (learner.shape().vocab, *learner.passes());
-    let teacher = load(&opened(teacher), vocab, &passes, &Device::Cpu).unwrap();
+    let teacher = load(
+        &opened(teacher),
+        vocab,
+        &passes,
+        &Device::Cpu,
+        &Peers::none(),
+    );
+    let teacher = teacher.unwrap();
     learner.set_teacher(Some(teacher)).unwrap();
 }
 
@@ -266,7 +273,8 @@ fn a_teacher_of_another_vocabulary_or_too_short_a_context_is_refused_by_its_conf
     }
     // Loading rejects a different vocabulary as well.
     let passes = Passes::usual(1, 16);
-    assert!(load(&opened("gpt2-teacher"), 62, &passes, &Device::Cpu).is_err());
+    let (files, alone) = (opened("gpt2-teacher"), Peers::none());
+    assert!(load(&files, 62, &passes, &Device::Cpu, &alone).is_err());
 }
 
 #[test]

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 
+use super::over::{Refused, agree, part};
 use super::place;
 use crate::device::{self, Choice};
 use crate::dist::launch::{Launch, Launcher};
-use crate::dist::nccl::{Id, Nccl, address, make_id};
+use crate::dist::nccl::{Id, Nccl, address, is_there, make_id};
 use crate::dist::{DistError, Ranks};
 
 /// Longest wait for all ranks to connect.
 const MEETING: Duration = Duration::from_secs(120);
 
-/// Sets the environment variables that NCCL reads, except those that the user has set. Must be called before a thread is started.
+/// What a rank computes on, and by what ranks exchange.
+type Connected = (Option<Choice>, Arc<dyn Ranks>);
+
+/// Sets what NCCL reads from the environment, as far as the user has not. To be called before a thread is started.
 ///
 /// # Errors
 /// When torchrun's variables do not name the address where ranks meet.
@@ -31,17 +36,70 @@ pub(in crate::cli::train) fn set_environment(launch: &Launch) -> Result<(), Dist
     Ok(())
 }
 
-/// Returns whether all ranks compute on GPUs. `over` MPI they could also compute on CPUs; then all ranks must ask for the same.
+/// Meets the other ranks, each of which has a GPU, over NCCL. Its id comes `over` another library, where there is one; with that
+/// the ranks may also compute on CPUs. The inner error is the exit code of ranks that have parted, which has been explained.
 ///
 /// # Errors
-/// When a rank asks for another device than rank 0: names the first such rank.
-pub(in crate::cli::train) fn are_meant(
+/// When the GPU cannot be had, NCCL's library is missing, or the ranks do not meet.
+pub(in crate::cli::train) fn connect(
+    launch: &Launch,
     asked: Option<Choice>,
-    over: Option<&dyn Ranks>,
-) -> Result<bool> {
+    over: Option<Arc<dyn Ranks>>,
+) -> Result<Result<Connected, i32>> {
     let Some(over) = over else {
-        return Ok(true);
+        let (choice, device, id) = own_part(launch, None)?;
+        let nccl = Nccl::open(&device, launch.rank, launch.world, &id, MEETING, None)?;
+        return Ok(Ok((Some(choice), Arc::new(nccl))));
     };
+    let connected = connect_over(launch, asked, &over);
+    Ok(connected.map_err(|why| part(&*over, why)))
+}
+
+fn connect_over(
+    launch: &Launch,
+    asked: Option<Choice>,
+    over: &Arc<dyn Ranks>,
+) -> Result<Connected> {
+    if !are_meant(asked, &**over)? {
+        return Ok((asked, Arc::clone(over)));
+    }
+    let (choice, device, id) = agree(&**over, own_part(launch, Some(&**over)))?;
+    let mut bytes = match id {
+        Id::Carried(bytes) => bytes.to_vec(),
+        Id::Environment => Vec::new(),
+    };
+    over.announce(&mut bytes)?;
+    let id = bytes
+        .try_into()
+        .ok()
+        .context("rank 0 has sent no id of NCCL")?;
+    let (rank, world, id) = (launch.rank, launch.world, Id::Carried(id));
+    let nccl = Nccl::open(&device, rank, world, &id, MEETING, Some(Arc::clone(over)))?;
+    Ok((Some(choice), Arc::new(nccl)))
+}
+
+/// Opens this rank's GPU and looks for NCCL's library; on rank 0 makes NCCL's id, which is carried `over` another library, if there
+/// is one.
+fn own_part(launch: &Launch, over: Option<&dyn Ranks>) -> Result<(Choice, Device, Id)> {
+    let rank = launch.rank;
+    let opened = device::gpus()
+        .map_err(|why| anyhow!("{why}; CPU ranks need mpirun or srun"))
+        .and_then(|there| place::gpu_of(launch, there.len()))
+        .and_then(|choice| Ok((choice, choice.open()?.device)));
+    let (choice, device) = opened.with_context(|| format!("rank {rank} has no GPU"))?;
+    is_there().with_context(|| format!("rank {rank}"))?;
+    let id = match over {
+        Some(over) if over.leads() => Id::Carried(make_id()?),
+        _ => Id::Environment,
+    };
+    Ok((choice, device, id))
+}
+
+/// Whether all ranks compute on GPUs: over MPI they could also compute on CPUs, and must mean the same.
+///
+/// # Errors
+/// Names the first rank that means another device than rank 0.
+fn are_meant(asked: Option<Choice>, over: &dyn Ranks) -> Result<bool> {
     let own = match asked {
         Some(Choice::Cpu) => false,
         Some(Choice::Cuda(_)) => true,
@@ -53,42 +111,13 @@ pub(in crate::cli::train) fn are_meant(
     let gpu = all[0] > 0.5;
     if let Some(rank) = all.iter().position(|n| (*n > 0.5) != gpu) {
         let name = |gpu| if gpu { "a GPU" } else { "the CPU" };
-        bail!(
+        let words = format!(
             "rank {rank} would compute on {}, rank 0 on {}: give all of them the same --device, cpu or cuda",
             name(!gpu),
             name(gpu)
         );
+        // Every rank has the same sums.
+        return Err(Refused(words).into());
     }
     Ok(gpu)
-}
-
-/// Opens this rank's GPU and connects to the other ranks over NCCL. NCCL's id is exchanged `over` another library if there is one,
-/// otherwise over TCP.
-///
-/// # Errors
-/// When the GPU cannot be opened, NCCL's library is missing, or the ranks do not meet.
-pub(in crate::cli::train) fn connect(
-    launch: &Launch,
-    over: Option<Arc<dyn Ranks>>,
-) -> Result<(Choice, Arc<dyn Ranks>)> {
-    let (rank, world) = (launch.rank, launch.world);
-    let opened = device::gpus()
-        .map_err(|why| anyhow!("{why}; CPU ranks need mpirun or srun"))
-        .and_then(|there| place::gpu_of(launch, there.len()))
-        .and_then(|choice| Ok((choice, choice.open()?.device)));
-    let (choice, device) = opened.with_context(|| format!("rank {rank} has no GPU"))?;
-    let id = match &over {
-        None => Id::Environment,
-        Some(over) => {
-            let mut id = match rank {
-                0 => make_id()?.to_vec(),
-                _ => Vec::new(),
-            };
-            over.announce(&mut id)?;
-            let id = id.try_into();
-            Id::Carried(id.ok().context("rank 0 has sent no id of NCCL")?)
-        }
-    };
-    let nccl = Nccl::open(&device, rank, world, &id, MEETING, over)?;
-    Ok((choice, Arc::new(nccl)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -79,17 +79,17 @@ objective = { distill = { teacher = "reference", alpha = 0.5, temperature = 2.0 
 "#;
 
 /// A directory of runs and a text, and what the runs' optimizers are cut into.
-struct Place(tempfile::TempDir, ShardChoice);
+pub struct Place(tempfile::TempDir, ShardChoice);
 
 /// A command that ends a run's process, or disturbs it, after a step of a phase.
 #[derive(Clone)]
-struct At(&'static str, u64, Command);
+pub struct At(pub &'static str, pub u64, pub Command);
 
 /// Loss and gradient norm of a step, or loss and gap of an evaluation, by kind, phase and step; the last one counts.
 type Course = BTreeMap<(&'static str, String, u64), (Option<f64>, Option<f64>)>;
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let tmp = tempfile::tempdir().unwrap();
         let words = (0..900).map(|i| format!("{} ", (i * i + 7 * i) % 101));
         std::fs::write(tmp.path().join("text.txt"), words.collect::<String>()).unwrap();
@@ -104,7 +104,7 @@ impl Place {
         self.0.path().join("text.txt")
     }
 
-    fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         let data = format!("[data]\ntrain = {:?}", self.text());
         let mut config: Config = toml::from_str(&RECIPE.replace("[data]", &data)).unwrap();
         config.train.shard = self.1;
@@ -133,7 +133,7 @@ impl Place {
         RunLock::of_new(&handle, journal).unwrap()
     }
 
-    fn dir(&self, name: &str) -> PathBuf {
+    pub fn dir(&self, name: &str) -> PathBuf {
         self.0.path().join("runs").join(name)
     }
 
@@ -153,6 +153,34 @@ impl Place {
         from: Option<&str>,
         at: &[At],
     ) -> (Result<Ended>, Vec<Ended>) {
+        let mut ranks = local::ranks(world).into_iter();
+        let (setup, commands) = self.setup(name, from, at, ranks.next().unwrap());
+        std::thread::scope(|scope| {
+            let followers = ranks.map(|ranks| {
+                let setup = FollowSetup {
+                    dataset: self.dataset(),
+                    device: Device::Cpu,
+                    ranks,
+                };
+                scope.spawn(move || run(setup))
+            });
+            let followers: Vec<_> = followers.collect();
+            let ended = Trainer::new(setup).and_then(|mut trainer| trainer.run());
+            let others = followers.into_iter().map(|f| f.join().unwrap().unwrap());
+            let others = others.collect();
+            drop(commands);
+            (ended, others)
+        })
+    }
+
+    /// What rank 0's trainer is started with, and where its commands come from.
+    pub fn setup(
+        &self,
+        name: &str,
+        from: Option<&str>,
+        at: &[At],
+        ranks: Arc<dyn Ranks>,
+    ) -> (Setup, Sender<Request>) {
         let (lock, resume) = match from {
             None => (self.create(name), None),
             Some(wanted) => {
@@ -182,7 +210,6 @@ impl Place {
                 sender.send(Request::new(By::Control, command)).unwrap();
             }
         }));
-        let mut ranks = local::ranks(world).into_iter();
         let setup = Setup {
             config: self.config(),
             policy: PolicyMode::Auto,
@@ -200,26 +227,11 @@ impl Place {
             presence: Presence::new(false),
             resume,
             repeat: Vec::new(),
-            ranks: ranks.next().unwrap(),
+            ranks,
             layout: None,
             lock: Arc::new(Mutex::new(lock)),
         };
-        std::thread::scope(|scope| {
-            let followers = ranks.map(|ranks| {
-                let setup = FollowSetup {
-                    dataset: self.dataset(),
-                    device: Device::Cpu,
-                    ranks,
-                };
-                scope.spawn(move || run(setup))
-            });
-            let followers: Vec<_> = followers.collect();
-            let ended = Trainer::new(setup).and_then(|mut trainer| trainer.run());
-            let others = followers.into_iter().map(|f| f.join().unwrap().unwrap());
-            let others = others.collect();
-            drop(commands);
-            (ended, others)
-        })
+        (setup, commands)
     }
 
     /// Trains to the end.

@@ -1,0 +1,330 @@
+//! Token ids of texts on disk, so that one of several processes that read the same texts encodes them: the others of its host, and
+//! on a shared file system those of all hosts, map its file.
+//!
+//! A file's name stands for the contents of its texts and for the tokenizer. It gets that name when all of it is on disk. Files may be
+//! deleted at any time: they are made again.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+
+use super::reader::{self, Kind, Skipped, Tally, kind};
+use super::tokens::Width;
+use super::{CorpusError, Report, Reporter, Tokenizer, Tokens, encode};
+use crate::file::lock::{self, Locked};
+use crate::file::{self, NewFile};
+use crate::text::exact;
+
+/// Changes with the ids that a text has, and with the layout of files.
+const VERSION: u32 = 1;
+/// Bytes of the header: one line of JSON, filled up with spaces.
+const HEADER: usize = 512;
+/// Texts of fewer bytes are encoded sooner than others can be waited for.
+const LEAST: u64 = 4 << 20;
+/// Between two looks at the file that another process makes.
+const GLANCE: Duration = Duration::from_millis(200);
+/// Bytes of ids that are written at a time.
+const PART: usize = 1 << 20;
+
+/// A directory of encoded texts, as one of several processes uses it.
+#[derive(Debug, Clone)]
+pub struct TokenCache {
+    dir: PathBuf,
+    /// Whether other processes wait until this one has encoded.
+    leads: bool,
+    least: u64,
+}
+
+/// Texts that are read one after the other, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'a> {
+    pub files: &'a [String],
+    pub tokenizer: &'a Tokenizer,
+    /// Where rows have their text.
+    pub field: &'a str,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    v: u32,
+    /// Bytes of an id.
+    width: usize,
+    n: usize,
+    /// [`Tokens::fingerprint`].
+    fingerprint: String,
+    /// Rows that were skipped.
+    null: u64,
+    missing: u64,
+}
+
+/// What ends the wait for another process.
+enum Turn {
+    /// It is this process's turn to write, as long as it holds the lock, if there are locks.
+    Write(Option<File>),
+    /// Another process has not written the file, or this one must not: it keeps its ids for itself.
+    Keep,
+    /// The file is there.
+    Made(Tokens),
+}
+
+impl TokenCache {
+    /// `heirloom/tokens` in `$XDG_CACHE_HOME` or `~/.cache`; `None` where neither is set. A process `leads` while the others wait for
+    /// it.
+    pub fn of_user(leads: bool) -> Option<Self> {
+        let set = |name: &str| {
+            let dir = std::env::var_os(name).filter(|dir| !dir.is_empty());
+            dir.map(PathBuf::from).filter(|dir| dir.is_absolute())
+        };
+        let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+        Some(Self {
+            dir: cache.join("heirloom").join("tokens"),
+            leads,
+            least: LEAST,
+        })
+    }
+
+    /// The ids of texts: from the directory, or encoded now. `tally` counts the rows without a text, and `report` follows the work.
+    ///
+    /// # Errors
+    /// As [`encode::tokens`]. A directory that cannot be used is reported, and the ids are held in memory.
+    pub(super) fn tokens(
+        &self,
+        texts: Texts<'_>,
+        tally: &Arc<Tally>,
+        report: Reporter<'_>,
+    ) -> Result<Tokens, CorpusError> {
+        let Texts {
+            files,
+            tokenizer,
+            field,
+        } = texts;
+        let in_memory = || encode::tokens(files, tokenizer, field, tally, report);
+        let mut total = 0;
+        for file in files {
+            total += reader::size(file)?;
+        }
+        if total < self.least {
+            return in_memory();
+        }
+        let path = self.dir.join(format!("{}.tokens", key(texts)?));
+        if let Some(tokens) = read(&path, texts, tally) {
+            return Ok(tokens);
+        }
+        let name = crate::text::cut(&files.join(", "), 200).into_owned();
+        let refuse = |why: &dyn std::fmt::Display| {
+            report(Report::Shared(&format!(
+                "the tokens of {name} cannot be kept for other processes, and each of them encodes the text: {why}"
+            )));
+        };
+        let turn = match self.turn(&path, texts, tally, &name, report) {
+            Ok(turn) => turn,
+            Err(why) => {
+                refuse(&format!("{}: {why}", crate::text::path(&self.dir)));
+                Turn::Keep
+            }
+        };
+        let lock = match turn {
+            Turn::Made(tokens) => return Ok(tokens),
+            Turn::Keep => return in_memory(),
+            Turn::Write(lock) => lock,
+        };
+        report(Report::Shared(&format!(
+            "encoding {name} ({} MB) once for all processes of this run that see {}",
+            total >> 20,
+            crate::text::path(&self.dir)
+        )));
+        let written = write(&path, texts, tally, report);
+        if let Some(lock) = lock {
+            release(&path, lock);
+        }
+        match written {
+            Err(why @ CorpusError::Write { .. }) => {
+                refuse(&why);
+                in_memory()
+            }
+            written => written,
+        }
+    }
+
+    /// Waits while another process encodes the same texts.
+    fn turn(
+        &self,
+        path: &Path,
+        texts: Texts<'_>,
+        tally: &Arc<Tally>,
+        name: &str,
+        report: Reporter<'_>,
+    ) -> std::io::Result<Turn> {
+        file::create_dirs(&self.dir)?;
+        let lock = file::open_to_append(&lock_of(path))?;
+        let mut waits = false;
+        loop {
+            let locked = lock::lock(&lock)?;
+            // It may have been made since it was looked for.
+            let made = read(path, texts, tally);
+            if locked == Locked::Taken && (made.is_some() || waits) {
+                release(path, lock);
+                return Ok(made.map_or(Turn::Keep, Turn::Made));
+            }
+            if let Some(tokens) = made {
+                return Ok(Turn::Made(tokens));
+            }
+            match locked {
+                Locked::Taken => return Ok(Turn::Write(Some(lock))),
+                Locked::Held if !waits => {
+                    waits = true;
+                    report(Report::Shared(&format!(
+                        "waiting for another process, which encodes {name}"
+                    )));
+                }
+                Locked::Held => {}
+                Locked::Read | Locked::Unsupported if self.leads => return Ok(Turn::Write(None)),
+                Locked::Read | Locked::Unsupported => return Ok(Turn::Keep),
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+}
+
+/// Ends this process's turn. Those that wait for the lock look for the file first, so that its name is not needed any more.
+fn release(path: &Path, lock: File) {
+    let _ = file::remove(&lock_of(path));
+    drop(lock);
+}
+
+fn lock_of(path: &Path) -> PathBuf {
+    path.with_extension("lock")
+}
+
+/// Stands for everything that the ids depend on: the files' contents and kinds, but not their names, which may differ from host to
+/// host; the tokenizer; the version of this program.
+fn key(texts: Texts<'_>) -> Result<String, CorpusError> {
+    let mut hash = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(&VERSION.to_le_bytes());
+    part(env!("CARGO_PKG_VERSION").as_bytes());
+    part(texts.field.as_bytes());
+    part(&texts.tokenizer.tokenizer_json());
+    part(texts.tokenizer.fingerprint().as_bytes());
+    part(format!("{:?}", texts.tokenizer.document_end()).as_bytes());
+    for name in texts.files {
+        let kind = kind(name)?;
+        part(format!("{kind:?}").as_bytes());
+        if kind != Kind::Builtin {
+            let path = &*exact::to_path(name);
+            let mut contents = blake3::Hasher::new();
+            let read = file::open(path).and_then(|file| contents.update_reader(file).map(|_| ()));
+            read.map_err(|source| CorpusError::Read {
+                path: path.into(),
+                source,
+            })?;
+            part(contents.finalize().as_bytes());
+        }
+    }
+    Ok(hash.finalize().to_hex()[..32].to_string())
+}
+
+/// Maps a file; `None` where it is missing, or is not what was written.
+fn read(path: &Path, texts: Texts<'_>, tally: &Arc<Tally>) -> Option<Tokens> {
+    let file = file::open(path).ok()?;
+    // SAFETY: the map is read only. Files are replaced by renaming, never changed; if another process shortens one, this process ends.
+    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let header: Header = serde_json::from_slice(map.get(..HEADER)?).ok()?;
+    let width = Width::of(texts.tokenizer.size());
+    let bytes = header.n.checked_mul(width.bytes())?.checked_add(HEADER)?;
+    if header.v != VERSION || header.width != width.bytes() || bytes != map.len() {
+        return None;
+    }
+    let tokens = mapped(map, header.n, texts).ok()?;
+    if tokens.fingerprint() != header.fingerprint {
+        return None;
+    }
+    tally.add(Skipped {
+        null: header.null,
+        missing: header.missing,
+    });
+    Some(tokens)
+}
+
+fn mapped(map: Mmap, n: usize, texts: Texts<'_>) -> Result<Tokens, (usize, u32)> {
+    let size = texts.tokenizer.size();
+    let name = texts.files.join(", ");
+    Tokens::mapped(map, HEADER, Width::of(size), n, &name, size)
+}
+
+/// Encodes texts into a file and maps it.
+///
+/// # Errors
+/// [`CorpusError::Write`] when the file cannot be written, and those of encoding. No file is left then.
+fn write(
+    path: &Path,
+    texts: Texts<'_>,
+    tally: &Arc<Tally>,
+    report: Reporter<'_>,
+) -> Result<Tokens, CorpusError> {
+    let Texts {
+        files,
+        tokenizer,
+        field,
+    } = texts;
+    let failed = |source| CorpusError::Write {
+        path: path.into(),
+        source,
+    };
+    let mut new = NewFile::create(path).map_err(failed)?;
+    let mut bytes = vec![b' '; HEADER];
+    let (width, mut n) = (Width::of(tokenizer.size()), 0);
+    // Should it fail, the texts are read once more.
+    let own = Arc::new(Tally::default());
+    encode::each(files, tokenizer, field, &own, report, &mut |ids| {
+        n += ids.len();
+        for id in ids {
+            bytes.extend_from_slice(&id.to_le_bytes()[..width.bytes()]);
+        }
+        if bytes.len() >= PART {
+            new.write_all(&bytes).map_err(failed)?;
+            bytes.clear();
+        }
+        Ok(())
+    })?;
+    new.write_all(&bytes).map_err(failed)?;
+    // SAFETY: as in `read`; what is still written lies before the ids.
+    let map = unsafe { Mmap::map(&*new.file()) }.map_err(failed)?;
+    let outside = |(at, id)| CorpusError::Outside {
+        name: files.join(", "),
+        at,
+        id,
+        size: tokenizer.size(),
+    };
+    let tokens = mapped(map, n, texts).map_err(outside)?;
+    let skipped = own.skipped();
+    let header = Header {
+        v: VERSION,
+        width: width.bytes(),
+        n,
+        fingerprint: tokens.fingerprint(),
+        null: skipped.null,
+        missing: skipped.missing,
+    };
+    let mut line = serde_json::to_vec(&header).map_err(|why| failed(why.into()))?;
+    line.resize(HEADER - 1, b' ');
+    line.push(b'\n');
+    let named = new
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| new.write_all(&line))
+        .and_then(|()| new.commit());
+    named.map_err(failed)?;
+    tally.add(skipped);
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests;

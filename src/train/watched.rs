@@ -1,0 +1,61 @@
+//! Weights that rank 0 reads while the other ranks wait for them: a rank that is lost meanwhile ends the reading.
+
+use candle_core::Error;
+
+use super::peers::Peers;
+use crate::model::{Decoder, DecoderConfig, ModelError, Weights};
+
+/// Weights whose reader looks at the other ranks before each tensor.
+pub(super) struct Watched<'a> {
+    weights: &'a dyn Weights,
+    peers: &'a Peers,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(weights: &'a dyn Weights, peers: &'a Peers) -> Self {
+        Self { weights, peers }
+    }
+
+    /// Reads all weights into a model of their shape.
+    ///
+    /// # Errors
+    /// When a value is not finite or cannot be read, or another rank is lost.
+    pub(super) fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
+        for (i, p) in model.params.iter().enumerate() {
+            let read = |out: &mut [f32]| self.parameter(p.stem, p.layer, out);
+            model.weights.fill(i, read)??;
+        }
+        Ok(())
+    }
+
+    fn look(&self) -> Result<(), ModelError> {
+        Ok(self.peers.check().map_err(Error::wrap)?)
+    }
+}
+
+impl Weights for Watched<'_> {
+    fn config(&self) -> &DecoderConfig {
+        self.weights.config()
+    }
+
+    fn parameter(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        self.look()?;
+        self.weights.parameter(stem, layer, out)
+    }
+
+    fn rows(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        self.look()?;
+        self.weights.rows(stem, layer, first, out)
+    }
+}
