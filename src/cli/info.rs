@@ -86,7 +86,7 @@ impl Args {
             let tokenizer = Tokenizer::from_name(config.tokenizer().name())?;
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
-            // The text counts where it can be read; a config can be looked at before its text is there.
+            // The text is counted if it can be read: a config can be inspected before its text exists.
             let (text, passes) =
                 match super::train::open_data(&config, None, None, &super::say::report) {
                     Ok(data) => {

@@ -1,8 +1,8 @@
-//! Token ids of texts on disk, so that one of several processes that read the same texts encodes them: the others of its host, and
-//! on a shared file system those of all hosts, map its file.
+//! Keeps the token ids of texts in files, so that only one of several processes that read the same texts encodes them. The other
+//! processes of its host map the file; on a shared file system, so do those of other hosts.
 //!
-//! A file's name stands for the contents of its texts and for the tokenizer. It gets that name when all of it is on disk. Files may be
-//! deleted at any time: they are made again.
+//! A file's name is a hash of the texts' contents and of the tokenizer. A file gets its name when it is completely on disk. Files may
+//! be deleted at any time: they are made again when they are needed.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -20,61 +20,61 @@ use crate::file::lock::{self, Locked};
 use crate::file::{self, NewFile};
 use crate::text::exact;
 
-/// Changes with the ids that a text has, and with the layout of files.
+/// Version of the files: increased when their layout changes, or when a text is encoded into other ids.
 const VERSION: u32 = 1;
-/// Bytes of the header: one line of JSON, filled up with spaces.
+/// Bytes of the header, which is one line of JSON, padded with spaces.
 const HEADER: usize = 512;
-/// Texts of fewer bytes are encoded sooner than others can be waited for.
+/// Texts of fewer bytes are not shared: to encode them takes less time than to wait for another process.
 const LEAST: u64 = 4 << 20;
-/// Between two looks at the file that another process makes.
+/// Interval between two checks for the file that another process is writing.
 const GLANCE: Duration = Duration::from_millis(200);
-/// Bytes of ids that are written at a time.
+/// Bytes of ids that are collected before they are written.
 const PART: usize = 1 << 20;
 
-/// A directory of encoded texts, as one of several processes uses it.
+/// A directory of encoded texts that several processes share.
 #[derive(Debug, Clone)]
 pub struct TokenCache {
     dir: PathBuf,
-    /// Whether other processes wait until this one has encoded.
+    /// Whether the other processes of the run wait for this one, so that it may write a file without a lock.
     leads: bool,
     least: u64,
 }
 
-/// Texts that are read one after the other, and how.
+/// Texts that are read one after the other, and how they are encoded.
 #[derive(Clone, Copy)]
 pub(super) struct Texts<'a> {
     pub files: &'a [String],
     pub tokenizer: &'a Tokenizer,
-    /// Where rows have their text.
+    /// The field of rows that holds the text.
     pub field: &'a str,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
     v: u32,
-    /// Bytes of an id.
+    /// Bytes per id.
     width: usize,
     n: usize,
-    /// [`Tokens::fingerprint`].
+    /// The ids' [`Tokens::fingerprint`].
     fingerprint: String,
-    /// Rows that were skipped.
+    /// Rows that were skipped because their text is null, and because they lack the field.
     null: u64,
     missing: u64,
 }
 
-/// What ends the wait for another process.
+/// The outcome of waiting for other processes that need the same ids.
 enum Turn {
-    /// It is this process's turn to write, as long as it holds the lock, if there are locks.
+    /// This process writes the file, and holds this lock meanwhile, if it could take one.
     Write(Option<File>),
-    /// Another process has not written the file, or this one must not: it keeps its ids for itself.
+    /// Another process has failed to write the file, or this one must not write it: it encodes the texts into its own memory.
     Keep,
-    /// The file is there.
+    /// The file exists; these are its ids.
     Made(Tokens),
 }
 
 impl TokenCache {
-    /// `heirloom/tokens` in `$XDG_CACHE_HOME` or `~/.cache`; `None` where neither is set. A process `leads` while the others wait for
-    /// it.
+    /// Returns the cache in `heirloom/tokens` under `$XDG_CACHE_HOME` or `~/.cache`; `None` if neither is known. The process that `leads`
+    /// is the one that the others wait for.
     pub fn of_user(leads: bool) -> Option<Self> {
         let set = |name: &str| {
             let dir = std::env::var_os(name).filter(|dir| !dir.is_empty());
@@ -88,10 +88,11 @@ impl TokenCache {
         })
     }
 
-    /// The ids of texts: from the directory, or encoded now. `tally` counts the rows without a text, and `report` follows the work.
+    /// Returns the ids of texts from the directory, or encodes the texts and writes the ids there. `tally` counts the rows without a
+    /// text, and `report` receives the progress.
     ///
     /// # Errors
-    /// As [`encode::tokens`]. A directory that cannot be used is reported, and the ids are held in memory.
+    /// As [`encode::tokens`]. A directory that cannot be used is only reported; the ids are then held in memory.
     pub(super) fn tokens(
         &self,
         texts: Texts<'_>,
@@ -151,7 +152,7 @@ impl TokenCache {
         }
     }
 
-    /// Waits while another process encodes the same texts.
+    /// Decides whether this process encodes the texts; waits while another process encodes the same ones.
     fn turn(
         &self,
         path: &Path,
@@ -165,7 +166,7 @@ impl TokenCache {
         let mut waits = false;
         loop {
             let locked = lock::lock(&lock)?;
-            // It may have been made since it was looked for.
+            // Another process may have finished the file since the last check.
             let made = read(path, texts, tally);
             if locked == Locked::Taken && (made.is_some() || waits) {
                 release(path, lock);
@@ -191,7 +192,8 @@ impl TokenCache {
     }
 }
 
-/// Ends this process's turn. Those that wait for the lock look for the file first, so that its name is not needed any more.
+/// Deletes the lock file and releases the lock. Processes that wait for the lock still hold the deleted file open, and look for the
+/// file of ids once they have the lock.
 fn release(path: &Path, lock: File) {
     let _ = file::remove(&lock_of(path));
     drop(lock);
@@ -201,8 +203,8 @@ fn lock_of(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// Stands for everything that the ids depend on: the files' contents and kinds, but not their names, which may differ from host to
-/// host; the tokenizer; the version of this program.
+/// Returns a hash of everything that the ids depend on: the files' contents and kinds, the field of rows, the tokenizer and the
+/// version of this program. Names of files are left out, because they may differ between hosts.
 fn key(texts: Texts<'_>) -> Result<String, CorpusError> {
     let mut hash = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -232,7 +234,7 @@ fn key(texts: Texts<'_>) -> Result<String, CorpusError> {
     Ok(hash.finalize().to_hex()[..32].to_string())
 }
 
-/// Maps a file; `None` where it is missing, or is not what was written.
+/// Maps a file of ids; `None` if it is missing or damaged.
 fn read(path: &Path, texts: Texts<'_>, tally: &Arc<Tally>) -> Option<Tokens> {
     let file = file::open(path).ok()?;
     // SAFETY: the map is read only. Files are replaced by renaming, never changed; if another process shortens one, this process ends.
@@ -263,7 +265,7 @@ fn mapped(map: Mmap, n: usize, texts: Texts<'_>) -> Result<Tokens, (usize, u32)>
 /// Encodes texts into a file and maps it.
 ///
 /// # Errors
-/// [`CorpusError::Write`] when the file cannot be written, and those of encoding. No file is left then.
+/// [`CorpusError::Write`] when the file cannot be written, and the errors of encoding. No file is left then.
 fn write(
     path: &Path,
     texts: Texts<'_>,
@@ -282,7 +284,7 @@ fn write(
     let mut new = NewFile::create(path).map_err(failed)?;
     let mut bytes = vec![b' '; HEADER];
     let (width, mut n) = (Width::of(tokenizer.size()), 0);
-    // Should it fail, the texts are read once more.
+    // A tally of its own: if writing fails, the texts are read again, and their rows must not be counted twice.
     let own = Arc::new(Tally::default());
     encode::each(files, tokenizer, field, &own, report, &mut |ids| {
         n += ids.len();
@@ -296,7 +298,7 @@ fn write(
         Ok(())
     })?;
     new.write_all(&bytes).map_err(failed)?;
-    // SAFETY: as in `read`; what is still written lies before the ids.
+    // SAFETY: as in `read`; only the header, which lies before the ids, is still written.
     let map = unsafe { Mmap::map(&*new.file()) }.map_err(failed)?;
     let outside = |(at, id)| CorpusError::Outside {
         name: files.join(", "),

@@ -30,12 +30,12 @@ impl Source {
     }
 }
 
-/// How texts become ids.
+/// The way in which texts are encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct Encoding<'a> {
-    /// Where rows have their text.
+    /// The field of rows that holds the text.
     pub field: &'a str,
-    /// Where ids are kept for other processes that read the same texts; `None`: in memory.
+    /// Keeps the ids for other processes that read the same texts; with `None` they are held in memory.
     pub cache: Option<&'a TokenCache>,
 }
 
@@ -60,13 +60,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
-    /// of several sources these parts make one validation text. `how` is where rows have their text, or more. `report` follows long
-    /// work.
+    /// Opens the texts that a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out; of
+    /// several sources these parts make one validation text. `how` is the field of rows that holds the text, or an [`Encoding`].
+    /// `report` receives the progress of long work.
     ///
     /// # Errors
-    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
-    /// its target.
+    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and its target.
     pub fn open<'a>(
         train: &[Source],
         val: Option<&[String]>,
@@ -114,7 +113,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Whether every source and the validation text have at least one window of `context` tokens and its target.
+    /// Checks that every source and the validation text have at least one window of `context` tokens and its target.
     ///
     /// # Errors
     /// [`CorpusError::TooShort`], naming the text.
@@ -133,7 +132,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Whether a model of `vocab` rows has a row for every id. Checks the tokens only if the tokenizer has more ids
+    /// Checks that a model of `vocab` rows has a row for every id. Reads the tokens only if the tokenizer has more ids
     /// than that.
     ///
     /// # Errors
@@ -204,8 +203,8 @@ pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), Corpu
     Ok((files, bytes))
 }
 
-/// Reads the tokens of inputs, one after the other; `how` is the field of rows that holds the text, or more. `report` follows
-/// long work, and gets a line about everything that was left out. A file without a text or tokens adds none.
+/// Reads the tokens of inputs, one after the other; `how` is the field of rows that holds the text, or an [`Encoding`]. `report`
+/// receives the progress of long work, and a line about everything that was left out. A file without a text or tokens adds none.
 ///
 /// # Errors
 /// When one cannot be read, or was encoded by another tokenizer, or none of them has a token.

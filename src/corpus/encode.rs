@@ -78,7 +78,7 @@ pub fn read<E: From<CorpusError>>(
     })
 }
 
-/// Whether all batches were taken.
+/// Reads a file in batches. Returns whether `send` has accepted all of them.
 fn read_one(
     name: &str,
     how: &ReadOptions,
@@ -139,10 +139,10 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
-/// Texts in memory, as [`each`] encodes them.
+/// Encodes texts into tokens in memory, as [`each`] does.
 ///
 /// # Errors
-/// As there, and when they do not fit into memory.
+/// As [`each`], and when the tokens do not fit into memory.
 pub fn tokens(
     names: &[String],
     tokenizer: &Tokenizer,
@@ -161,11 +161,11 @@ pub fn tokens(
     Ok(held.tokens())
 }
 
-/// Encodes texts, the end of text between documents and between files, and passes the ids on in order. `field` is where rows have
-/// their text, `tally` counts those without one, and `report` follows the encoding.
+/// Encodes texts, with the end of text between documents and between files, and passes the ids to `push` in order. `field` is the
+/// field of rows that holds the text, `tally` counts the rows without one, and `report` receives the progress.
 ///
 /// # Errors
-/// When a text cannot be read or encoded, and those of `push`.
+/// When a text cannot be read or encoded, or `push` fails.
 pub fn each(
     names: &[String],
     tokenizer: &Tokenizer,
@@ -176,7 +176,7 @@ pub fn each(
 ) -> Result<(), CorpusError> {
     let size = |name: &String| reader::size(name).unwrap_or(0);
     let total: u64 = names.iter().map(size).sum();
-    // Bytes take no time; BPE about a second per 20 MB.
+    // The byte tokenizer takes no time to speak of; BPE takes about a second per 20 MB.
     if tokenizer.name() != "byte" && total > 8 << 20 {
         report(Report::Line(&format!(
             "tokenizing {} ({} MB); `heirloom data prepare` does it once for all runs",

@@ -5,7 +5,7 @@
 pub enum Report<'a> {
     /// A line for the operator.
     Line(&'a str),
-    /// A line about work that this process does for others, or that another one does for this.
+    /// A line about work that this process does for other processes, or that another process does for this one.
     Shared(&'a str),
     /// A file is being read; `done` of `total` bytes, over all files of this text, have become tokens.
     Reading {

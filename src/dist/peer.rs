@@ -1,4 +1,4 @@
-//! Processes of a run, and whether they live.
+//! Identifies the processes of a run, and finds out whether they are alive.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// Longest name of a host that is kept.
 const HOST: usize = 64;
 
-/// A process, as others of the run know it.
+/// The identity of a process, as the other processes of the run know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The host's name.
     pub host: String,
     /// Identifies the running system and its process ids: a process can be looked up by its id only where both are the same.
     place: String,
-    /// The process's number.
+    /// The process's id.
     pub pid: u32,
     /// When it began, in ticks since the boot: a later process may have the same id.
     began: u64,
@@ -28,7 +28,7 @@ pub struct Peer {
 pub enum Life {
     /// It runs elsewhere, or could not be inspected.
     Unseen,
-    /// It is there.
+    /// It is alive.
     Lives,
     /// A signal or a debugger has stopped it.
     Stopped,
@@ -37,7 +37,7 @@ pub enum Life {
 }
 
 impl Peer {
-    /// This process.
+    /// Describes this process.
     pub fn own() -> Self {
         let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());
         let mut host = host.unwrap_or_else(|_| "a host without a name".into());
@@ -60,7 +60,7 @@ impl Peer {
         self.place == other.place && self.host == other.host
     }
 
-    /// Whether the two run on the same host, though perhaps in containers that do not see each other.
+    /// Whether both processes run on the same host, possibly in different containers, which do not share process ids.
     pub fn is_on_host_of(&self, other: &Self) -> bool {
         match (self.boot(), other.boot()) {
             ("", _) | (_, "") => self.host == other.host,
@@ -68,7 +68,7 @@ impl Peer {
         }
     }
 
-    /// The running system; empty where it has no number.
+    /// Returns the boot id of the running system; empty if it is not known.
     fn boot(&self) -> &str {
         self.place.split(' ').next().unwrap_or_default()
     }
@@ -78,7 +78,7 @@ impl Peer {
         self.is_near(other) && self.cores == other.cores
     }
 
-    /// Looks for the process from another one.
+    /// Looks for the process; `own` is the process that looks.
     pub fn look_from(&self, own: &Self) -> Life {
         // Without a boot id and a namespace of process ids, hosts cannot be distinguished.
         if !self.is_near(own) || self.place.split_whitespace().count() < 2 {
@@ -169,7 +169,7 @@ mod tests {
         becomes(Life::Ended);
         child.wait().unwrap();
         becomes(Life::Ended);
-        // Another process has its number.
+        // Another process has the same id.
         let other = Peer {
             began: own.began + 1,
             ..own.clone()

@@ -13,7 +13,7 @@ impl Trainer {
     /// Carries out verdicts until a step is to be taken, or something else comes next.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
-            // First: a launcher that has lost a rank asks this one to stop by a signal.
+            // This check comes first: a launcher that has lost a rank asks this one to stop by a signal, which would hide the reason.
             self.learner.peers().check()?;
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {

@@ -129,7 +129,7 @@ impl Trainer {
         let name = known.or_else(|| self.keeper.before_growth());
         let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
-        // Without all ranks nothing can be read back: a resume does so.
+        // If a rank is lost, nothing can be read back here: a resume does so.
         self.learner.peers().check()?;
         self.roll_back(&name, why).map_err(|error| {
             error.context(format!(

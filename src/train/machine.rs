@@ -58,7 +58,8 @@ impl Machine {
         self.monitor.as_mut().and_then(Monitor::reading)
     }
 
-    /// Asks for the memory that this process can have where it holds `on_gpu` bytes on a GPU, as one of `ranks` ranks of this host.
+    /// Asks for the memory that is available to this process, which holds `on_gpu` bytes on a GPU and is one of `ranks` ranks of this
+    /// host.
     pub(super) fn held(&self, on_gpu: u64, ranks: usize) -> Held {
         Held::now(&self.device, on_gpu, ranks)
     }

@@ -1,9 +1,9 @@
 //! Memory of a run, counted before anything is allocated.
 //!
-//! A phase holds one model, and a phase that follows another gets its memory after the other's has been freed
-//! ([`super::Learner`]): round 1 and a growth read the layers they take from checkpoints on disk, so does a rollback. The
-//! transition between two phases therefore needs what the larger of them needs. `--dry-run`, `info`, the checks before a
-//! phase and the growth prompt all print [`Memory::total`].
+//! A phase holds one model. The memory of a phase is freed before the next one allocates its own ([`super::Learner`]): round 1, a
+//! growth and a rollback read the layers that they take from checkpoints on disk. The transition between two phases therefore
+//! needs as much as the larger of them. `--dry-run`, `info`, the checks before a phase and the growth prompt all print
+//! [`Memory::total`].
 
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -20,59 +20,59 @@ use crate::ops::{OutOfMemory, Precision};
 use crate::rank;
 use crate::run::table::bytes;
 
-/// Anonymous memory of the program by itself: threads, tokenizer, journal, dashboard, scratch of products. Measured on Linux
-/// x86-64 as what the recipes of `tests/memory_is_as_promised.rs` reach beyond what is counted here: 10 MiB with bytes as
-/// tokens, 50 MiB with GPT-2's tokenizer and its vocabulary's products.
+/// Anonymous memory of everything that is not counted elsewhere: threads, tokenizer, journal, dashboard, scratch memory of matrix
+/// products. Measured on Linux x86-64 as the difference between the memory that the recipes of `tests/memory_is_as_promised.rs` use
+/// and the other numbers here: 10 MiB with bytes as tokens, 50 MiB with GPT-2's tokenizer and the products of its vocabulary.
 pub const PROGRAM_BYTES: u64 = 24 << 20;
 
-/// What cuBLASLt works in.
+/// Scratch memory of cuBLASLt.
 const GPU_LIBRARY_BYTES: u64 = 32 << 20;
 
-/// Room that stays free next to a checkpoint's copy.
+/// Memory that must stay free when a checkpoint is copied.
 const SPARE_BYTES: u64 = 64 << 20;
 
 /// Bytes of an f32.
 const F32: u64 = 4;
 
-/// What a phase takes, in bytes by purpose.
+/// Memory of a phase, in bytes by purpose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// The program by itself.
+    /// [`PROGRAM_BYTES`].
     pub program: u64,
     /// Tokens that are not mapped from files.
     pub text: u64,
-    /// The weights; on a GPU their copy in bf16, too.
+    /// The weights, including their copy in bf16 on a GPU.
     pub weights: u64,
     pub gradients: u64,
-    /// Both moments of the optimizer; if they are sharded, of the largest part.
+    /// Both moments of the optimizer; if it is sharded, the largest part that a rank has.
     pub moments: u64,
-    /// Moments on their way between ranks.
+    /// Buffer for moments that are sent between ranks.
     #[serde(skip_serializing_if = "is_zero")]
     pub exchange: u64,
     /// Muon's scratch memory.
     #[serde(skip_serializing_if = "is_zero")]
     pub muon: u64,
-    /// Activations and scratch of the largest pass: training, evaluation and probes share them.
+    /// Activations and scratch memory of the largest pass; training, evaluation and probes share them.
     pub workspace: u64,
-    /// Attention matrices of a probe, and room to decompose them.
+    /// Attention matrices of a probe, and scratch memory to decompose them.
     pub probe: u64,
     /// The weights and buffers of a teacher.
     #[serde(skip_serializing_if = "is_zero")]
     pub teacher: u64,
-    /// What scores downstream tasks, while training waits.
+    /// Buffers for scoring downstream tasks, which happens while training waits.
     #[serde(skip_serializing_if = "is_zero")]
     pub tasks: u64,
     /// Batches that are read ahead, counted as a whole step on every rank (of several, each holds only its part).
     pub batches: u64,
-    /// The copy that a checkpoint is written from while training goes on. Where it does not fit, training waits instead.
+    /// The copy from which a checkpoint is written while training continues. If it does not fit, training waits instead.
     pub checkpoint: u64,
-    /// What of the above lies on a GPU.
+    /// The part of all the above that lies on a GPU.
     pub on_gpu: u64,
 }
 
 impl Memory {
-    /// What a phase with a model of `shape` takes, of several ranks on rank 0, which writes the checkpoints. A model that
-    /// is not `trainable` (a reference that was loaded) is only measured. `text` are the bytes of tokens in memory.
+    /// Counts the memory of a phase with a model of `shape`; of several ranks, that of rank 0, which writes the checkpoints. A model that
+    /// is not `trainable` (a reference that was loaded) is only measured. `text` is the number of bytes of tokens in memory.
     pub fn of_phase(passes: &Passes, shape: &DecoderConfig, trainable: bool, text: u64) -> Self {
         let (format, p) = (passes.format, shape.parameters());
         let weights = model::arena_bytes(shape, false, format);
@@ -109,7 +109,7 @@ impl Memory {
                 0 => 0,
                 tokens => Scorer::bytes(shape, tokens, format),
             },
-            // One in use, one read ahead, one to be filled: ids and targets.
+            // Ids and targets of three batches: one in use, one read ahead, one to be filled.
             batches: 3 * 2 * F32 * passes.batch_tokens,
             checkpoint: F32 * p + 2 * trained,
             on_gpu: 0,
@@ -137,7 +137,8 @@ impl Memory {
         }
     }
 
-    /// Bytes of the device that computes: the GPU's, or the process's anonymous memory. This is the number that is promised.
+    /// Returns the bytes on the device that computes: the GPU's memory, or the process's anonymous memory. This number is shown to the
+    /// operator.
     pub fn total(&self) -> u64 {
         match self.on_gpu {
             0 => self.everything(),
@@ -145,7 +146,7 @@ impl Memory {
         }
     }
 
-    /// Bytes of the process's own memory.
+    /// Returns the bytes that do not lie on a GPU.
     pub fn host(&self) -> u64 {
         self.everything() - self.on_gpu
     }
@@ -182,7 +183,7 @@ impl Memory {
             + checkpoint
     }
 
-    /// The same without a checkpoint's copy, which a phase can do without.
+    /// Returns the same without the copy of a checkpoint, which a phase can do without.
     pub fn without_copy(&self) -> Self {
         Self {
             checkpoint: 0,
@@ -190,10 +191,10 @@ impl Memory {
         }
     }
 
-    /// Refuses a phase that does not fit into the free memory plus what this process gives back of the last phase.
+    /// Refuses a phase that does not fit into the free memory and the memory that this process frees when the last phase ends.
     ///
     /// # Errors
-    /// Says how much is needed and how much there is, on the GPU or in the machine, and what needs less.
+    /// Names the memory that is needed and available, on the GPU or in the machine, and settings that need less.
     pub fn check(&self, what: &str, held: &Held) -> Result<()> {
         let (all, need) = (self, self.without_copy());
         let helps = "a smaller train.micro_batch needs less, and so does train.recompute = true";
@@ -227,20 +228,20 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// What a process can have in memory: what is free, as far as it is this process's, and what it holds already and would give back.
+/// Memory that is available to a process for its next phase: its share of the free memory, and the memory that it holds already.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Held {
-    /// `None` on a CPU, and where the driver does not say.
+    /// Bytes on the GPU; `None` on a CPU, or if the driver does not report them.
     pub gpu_room: Option<u64>,
-    /// `None` where the system does not say.
+    /// Bytes of the host's memory; `None` if the system does not report them.
     pub host_room: Option<u64>,
-    /// Ranks of the run on this host, which share its memory. Each has a GPU of its own: NCCL takes a GPU for one rank only.
+    /// Ranks of the run on this host, which share its memory. They do not share a GPU: NCCL needs one for each rank.
     pub ranks: usize,
 }
 
 impl Held {
-    /// Asks the system, and the driver of a GPU on which this process holds `on_gpu` bytes. Of the host's free memory each of its
-    /// `ranks` ranks has an equal part: all begin a phase at the same time.
+    /// Asks the system, and the driver of a GPU on which this process holds `on_gpu` bytes. The host's free memory is divided equally
+    /// among the `ranks` ranks on it, because all of them begin a phase at the same time.
     pub fn now(device: &Device, on_gpu: u64, ranks: usize) -> Self {
         let host = machine::available().zip(machine::anonymous());
         Self {
@@ -251,12 +252,12 @@ impl Held {
     }
 }
 
-/// One rank's part of the free memory of a host.
+/// Returns one rank's part of the free memory of a host.
 fn part(free: u64, ranks: usize) -> u64 {
     free / ranks.max(1) as u64
 }
 
-/// Names the ranks that share a host's memory, after an amount that is one rank's part.
+/// Returns a remark for an amount of memory that is one rank's part: the number of ranks that share the host.
 pub fn shared_words(ranks: usize) -> String {
     match ranks {
         0 | 1 => String::new(),
@@ -279,12 +280,12 @@ pub fn out_of_memory(error: &anyhow::Error) -> Option<OutOfMemory> {
     })
 }
 
-/// Returns whether a copy of `bytes` fits into the free memory; true where the system does not say.
+/// Returns whether a copy of `bytes` fits into the free memory; true if the system does not report it.
 pub fn has_room_for_copy(bytes: u64) -> bool {
     machine::available().is_none_or(|free| bytes.saturating_add(SPARE_BYTES) <= free)
 }
 
-/// Free memory of the GPU, or for the CPU one rank's part of the machine's, on which `ranks` ranks of a run are.
+/// Returns the free memory of the GPU; for a CPU, the machine's free memory divided by the `ranks` ranks of the run on it.
 pub fn free(device: &Device, ranks: usize) -> Option<u64> {
     match device.is_cuda() {
         true => gpu_free(device),
@@ -292,7 +293,7 @@ pub fn free(device: &Device, ranks: usize) -> Option<u64> {
     }
 }
 
-/// Free memory of a GPU.
+/// Returns the free memory of a GPU.
 fn gpu_free(device: &Device) -> Option<u64> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
@@ -376,7 +377,7 @@ mod tests {
         let (alone, of_four) = (held(1), held(4));
         let own = machine::anonymous().unwrap();
         let free = |held: &Held| (held.host_room.unwrap() - own) as f64;
-        // Other processes take and give meanwhile.
+        // Other processes change the free memory between the two measurements.
         let share = free(&of_four) / free(&alone);
         assert!((0.2..0.3).contains(&share), "{share}");
         let half = free(&alone) as u64 / 2;

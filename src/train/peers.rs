@@ -1,4 +1,4 @@
-//! The ranks of a run as training sees them: what rank 0 announces, what the others hear, and when the exchange is over.
+//! The trainer's view of the ranks of a run: rank 0 announces operations, the other ranks receive them, and all take part.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::dist::{DistError, Ranks, Solo, slice};
 
 /// No operation is under way: rank 0 may announce the next one.
 const IDLE: u8 = 0;
-/// An operation is under way, or has failed: the ranks may stand at different places of it.
+/// An operation is under way, or has failed: the ranks may be at different places in it.
 const BUSY: u8 = 1;
 /// The others have been dismissed.
 const OVER: u8 = 2;
 
 /// This process and the other ranks of its run.
 ///
-/// Rank 0 [announces](Self::tell) each operation before it takes part in it, and says so when it is [done](Self::done).
-/// Dropped on rank 0, it dismisses ranks that wait for an operation.
+/// Rank 0 [announces](Self::tell) each operation before it takes part in it, and marks its end with [`done`](Self::done). When this
+/// value is dropped on rank 0, the ranks that wait for an operation are dismissed.
 #[derive(Debug)]
 pub struct Peers {
     ranks: Arc<dyn Ranks>,
@@ -30,7 +30,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// The ranks of a run that begins.
+    /// Makes the peers of a run that begins.
     pub fn new(ranks: Arc<dyn Ranks>) -> Self {
         Self {
             ranks,
@@ -38,37 +38,37 @@ impl Peers {
         }
     }
 
-    /// A run of one process.
+    /// Makes the peers of a run of one process.
     pub fn none() -> Self {
         Self::new(Arc::new(Solo))
     }
 
-    /// The exchange itself.
+    /// Returns the engine over which the ranks exchange data.
     pub fn ranks(&self) -> &dyn Ranks {
         &*self.ranks
     }
 
-    /// The same, to be shared.
+    /// Returns the same engine as a shared pointer.
     pub fn engine(&self) -> Arc<dyn Ranks> {
         Arc::clone(&self.ranks)
     }
 
-    /// This process's number, and the number of ranks.
+    /// Returns this process's rank, and the number of ranks.
     pub fn place(&self) -> (usize, usize) {
         (self.ranks.rank(), self.ranks.world())
     }
 
-    /// This process's part of `n` items.
+    /// Returns this process's part of `n` items.
     pub fn part(&self, n: usize) -> Range<usize> {
         let (rank, world) = self.place();
         slice(n, rank, world)
     }
 
-    /// Whether all ranks can still be used. Work of this rank alone that may take seconds calls it between its parts, so that a
-    /// rank that is lost meanwhile ends it.
+    /// Checks that all ranks can still be used. Work without an exchange that may take seconds calls this between its parts, so that it
+    /// ends when a rank is lost.
     ///
     /// # Errors
-    /// Names the rank that is lost or hangs.
+    /// When a rank is lost or hangs: names it.
     pub fn check(&self) -> Result<(), DistError> {
         self.ranks.check()
     }
@@ -83,10 +83,10 @@ impl Peers {
         self.ranks.leads()
     }
 
-    /// On rank 0, announces what all ranks do next; does nothing on other ranks, and with one process.
+    /// On rank 0, announces the next operation of all ranks; does nothing on other ranks, and with one process.
     ///
     /// # Errors
-    /// When a rank is lost, or an operation before has failed on this rank, after which the ranks may stand at different places.
+    /// When a rank is lost, or an earlier operation has failed on this rank, after which the ranks may be at different places.
     pub fn tell(&self, instruction: impl FnOnce() -> Instruction) -> Result<()> {
         if !self.are_there() || !self.leads() {
             return Ok(());
@@ -98,7 +98,7 @@ impl Peers {
         self.announce(&instruction())
     }
 
-    /// Whether no operation is under way: an error was one that all ranks know of.
+    /// Whether no operation is under way. After an error this means that all ranks have had the error.
     pub fn are_in_step(&self) -> bool {
         self.stage.load(Ordering::Relaxed) == IDLE
     }
@@ -110,10 +110,10 @@ impl Peers {
         let _ = self.stage.compare_exchange(stage.0, stage.1, order, same);
     }
 
-    /// On other ranks than 0, waits for what is to be done next.
+    /// On ranks other than 0, waits for the next instruction.
     ///
     /// # Errors
-    /// When rank 0 is lost, or is of another version.
+    /// When rank 0 is lost, or runs another version of the program.
     pub fn hear(&self) -> Result<Instruction> {
         let instruction = self.receive()?;
         self.stage.store(BUSY, Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Peers {
         Ok(self.ranks.announce(&mut bytes)?)
     }
 
-    /// On rank 0, gives the others a value that they [receive](Self::receive).
+    /// On rank 0, sends a value that the others [receive](Self::receive).
     ///
     /// # Errors
     /// As [`Self::hear`].
@@ -133,7 +133,7 @@ impl Peers {
         self.announce(value)
     }
 
-    /// On other ranks than 0, takes what rank 0 hands out.
+    /// On ranks other than 0, receives a value that rank 0 sends.
     ///
     /// # Errors
     /// As [`Self::hear`].
@@ -144,7 +144,7 @@ impl Peers {
             .context("rank 0 announces what this rank does not know: are the programs the same?")
     }
 
-    /// Brings rank 0's value to all ranks: its `value`, or what another rank hears of it.
+    /// Returns rank 0's `value` on all ranks.
     ///
     /// # Errors
     /// As [`Self::hear`].
@@ -156,10 +156,10 @@ impl Peers {
         }
     }
 
-    /// Brings every rank's value to rank 0, in the order of ranks; other ranks get none.
+    /// Collects every rank's value on rank 0, in the order of ranks; other ranks get an empty list.
     ///
     /// # Errors
-    /// When a rank is lost, or does not come in time.
+    /// When a rank is lost, or does not take part in time.
     pub fn collect<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
         if !self.are_there() {
             return Ok(vec![value]);
@@ -173,8 +173,8 @@ impl Peers {
         all.iter().enumerate().map(read).collect()
     }
 
-    /// Lets rank 0 decide for all whether an operation continues. The outer result is the exchange's, the inner one rank 0's: its
-    /// own error there, and its words on the others.
+    /// Lets rank 0 decide for all ranks whether an operation continues. The outer result is that of the exchange; the inner one is rank
+    /// 0's, whose error the other ranks receive as text.
     ///
     /// # Errors
     /// As [`Self::hear`].
@@ -200,8 +200,8 @@ impl Peers {
         }
     }
 
-    /// Goes on only if all ranks can. The outer result is the exchange's, the inner one this rank's or, if it could go on, that of
-    /// the first rank that cannot.
+    /// Returns `own` if it is `Ok` on all ranks. The outer result is that of the exchange; the inner error is this rank's own or, if it
+    /// has none, that of the first rank that has one.
     ///
     /// # Errors
     /// As [`Self::collect`].
@@ -234,8 +234,8 @@ impl Peers {
         Ok(self.ranks.sum(numbers)?)
     }
 
-    /// On rank 0, says how the run has ended; the other ranks leave. Nothing after an operation that has failed on this rank, for
-    /// which the others may still wait: the engine ends them with this process.
+    /// On rank 0, announces that the run has ended, upon which the other ranks end. Announces nothing after an operation that has failed
+    /// on this rank: the others may still wait for that operation, and the engine ends them together with this process.
     pub fn dismiss(&self, ended: &Ended) {
         let before = self.stage.swap(OVER, Ordering::Relaxed);
         if before == IDLE && self.are_there() && self.leads() {

@@ -91,17 +91,17 @@ impl Trainer {
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
 
-    /// Why the other ranks cannot be used any more, if that is so.
+    /// Returns the error of a rank that is lost, if one is.
     pub fn lost(&self) -> Option<DistError> {
         self.learner.peers().check().err()
     }
 
-    /// Where a failed run can go on, in words.
+    /// Describes from where a failed run can be continued.
     pub fn way_back(&mut self) -> String {
         self.keeping().finish();
         let run = self.directory.run().argument();
         if self.lost().is_some() {
-            // To check a large checkpoint takes longer than the processes have.
+            // The processes must end soon, and there is not enough time to check a large checkpoint.
             return format!("resume: heirloom train --resume {run}");
         }
         match self.keeper.checkpoints().newest_whole() {

@@ -104,7 +104,7 @@ impl Trainer {
             };
             let Err(error) = read else { return Ok(()) };
             self.learner.peers().check()?;
-            // Not a verdict: one to stop could not be obeyed here, where no model is left to write.
+            // No verdict is asked for: one to stop could not be obeyed here, because there is no model to write.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {

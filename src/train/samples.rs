@@ -1,4 +1,4 @@
-//! Texts that the model in training continues: greedily, and with tokens drawn from one fixed seed.
+//! Continues texts with the model in training: greedily, and with tokens that are drawn with a fixed seed.
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -10,9 +10,9 @@ use crate::model::{Decoder, Generator, Sampling};
 use crate::run::event::{Body, Log, Sample};
 use crate::text::clean;
 
-/// Tokens of a continuation.
+/// Number of tokens in a continuation.
 const TOKENS: usize = 64;
-/// The seed of drawn tokens: the same for every model, so that a difference is the model's.
+/// The seed of drawn tokens. It is the same for every model, so that texts differ only because models do.
 const SEED: u64 = 1;
 
 const GREEDY: Sampling = Sampling {
@@ -71,7 +71,7 @@ impl Trainer {
     }
 }
 
-/// Returns how a model continues a text. A prompt that leaves no room in the model's context is cut on the left.
+/// Returns the continuation of a text by a model. A prompt that leaves no room in the model's context is cut on the left.
 fn continued(
     model: &Decoder,
     tokenizer: &Tokenizer,
@@ -94,7 +94,7 @@ fn continued(
     let mut made = Vec::new();
     while made.len() < TOKENS && logits.iter().all(|x| x.is_finite()) {
         peers.check()?;
-        // Ids of padding stand for nothing.
+        // A vocabulary may be padded with ids that stand for no text; these are not drawn.
         let known = tokenizer.size().min(logits.len());
         let id = generator.draw(&logits[..known]);
         if tokenizer.stops().contains(&id) {

@@ -97,7 +97,7 @@ pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
     Files::open(path).with_context(unusable)
 }
 
-/// Reads a teacher into memory, on one of the ranks `peers`.
+/// Reads a teacher into memory, and looks for lost ranks among the `peers` meanwhile.
 ///
 /// # Errors
 /// When it cannot be read, its vocabulary is not `vocab`, its context is too short, it does not fit in memory, or another rank is

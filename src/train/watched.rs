@@ -1,11 +1,11 @@
-//! Weights that rank 0 reads while the other ranks wait for them: a rank that is lost meanwhile ends the reading.
+//! Reads weights on rank 0 while the other ranks wait for them; reading ends with an error when a rank is lost.
 
 use candle_core::Error;
 
 use super::peers::Peers;
 use crate::model::{Decoder, DecoderConfig, ModelError, Weights};
 
-/// Weights whose reader looks at the other ranks before each tensor.
+/// Weights that look for lost ranks before each tensor is read.
 pub(super) struct Watched<'a> {
     weights: &'a dyn Weights,
     peers: &'a Peers,

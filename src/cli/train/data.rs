@@ -13,7 +13,7 @@ pub(super) fn unusable(name: &str) -> String {
     format!("reference.path = \"{name}\" cannot be used")
 }
 
-/// Reads the texts of a config; the ids of texts come from a `cache`, if given, and go there.
+/// Opens the texts of a config. With a `cache`, token ids are read from it if they are there, and otherwise written to it.
 pub(in crate::cli) fn open_data(
     config: &Config,
     reference: Option<&Path>,

@@ -43,17 +43,17 @@ pub(super) struct Group {
     stage: Cell<Stage>,
 }
 
-/// What a process is to the others that were started with it.
+/// The result of connecting to the processes that were started together with this one.
 pub(super) enum Joined {
-    /// It was started alone.
+    /// This process was started alone.
     Alone,
-    /// One of a group.
+    /// It is one rank of a group.
     Group(Group),
-    /// The ranks could not begin: its part is over, with this exit code, and the reason has been printed.
+    /// The ranks could not begin: this process ends with this exit code. The reason has been printed.
     Parted(i32),
 }
 
-/// How far rank 0 has come, from which follows what the others wait for.
+/// The progress of rank 0's start, which determines what the other ranks wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// They wait for its next message.
@@ -97,10 +97,11 @@ type Answer = Option<String>;
 type Verdict = Result<(), i32>;
 
 impl Args {
-    /// Meets the other ranks where a launcher has started this process.
+    /// Connects to the other ranks if a launcher has started this process.
     ///
     /// # Errors
-    /// When the launcher's variables cannot be used, the program cannot exchange with other ranks, or they are not met.
+    /// When the launcher's variables cannot be used, the program has no library to exchange data with other ranks, or it cannot
+    /// connect to them.
     pub(super) fn join(&mut self) -> Result<Joined> {
         let launch = Launch::of_process().map_err(|why| exit::usage(&why.to_string()))?;
         let Some(launch) = launch else {
@@ -140,8 +141,8 @@ impl Args {
         }))
     }
 
-    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI. The inner error is the
-    /// exit code of ranks that have parted.
+    /// Connects to the other ranks over the engine. On GPUs that is NCCL, whose id is sent over MPI if there is MPI. Returns an exit
+    /// code as the inner error if the ranks could not begin; the reason has been printed.
     fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Result<Arc<dyn Ranks>, i32>> {
         #[cfg(feature = "cuda")]
         if self.wants_gpu() {
@@ -272,7 +273,7 @@ impl Args {
             None => None,
         };
         let rank = group.launch.rank;
-        // Rank 0 has reported on the texts themselves.
+        // Rank 0 reads the same texts and prints the other reports.
         let report = |report: Report<'_>| {
             if let Report::Shared(line) = report {
                 say::err(&format!("rank {rank}: {line}"));
@@ -317,7 +318,8 @@ impl Group {
         })
     }
 
-    /// Where the ranks of a host, and on a shared file system all ranks, find the ids of texts that one of them has encoded.
+    /// Returns the directory in which ranks share the token ids of texts: those of one host, or all ranks if the directory lies on a
+    /// shared file system. `None` for a single process.
     pub(super) fn token_cache(&self) -> Option<TokenCache> {
         match self.is_alone() {
             true => None,
@@ -325,7 +327,7 @@ impl Group {
         }
     }
 
-    /// Whether there is anything to agree on.
+    /// Whether this process is the only one, so that nothing need be compared.
     fn is_alone(&self) -> bool {
         self.ranks.world() == 1
     }

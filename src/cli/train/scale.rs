@@ -133,12 +133,12 @@ pub(super) struct Scale {
     /// of the moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
     pub memory_bytes: u64,
     pub memory_bytes_sharded: u64,
-    /// Of a host's memory by all ranks, should they share one; one of them writes the checkpoints.
+    /// Memory of all ranks together, not counting that of GPUs, if they run on one host. Rank 0 alone holds the copy of a checkpoint.
     pub host_bytes: u64,
     pub host_bytes_sharded: u64,
     /// Free memory of this host.
     pub host_free_bytes: Option<u64>,
-    /// What each rank sends in a step.
+    /// Bytes that each rank sends in a step.
     pub sum_bytes: u64,
     pub gather_bytes: u64,
     pub compute_seconds: f64,
@@ -211,7 +211,7 @@ impl Scale {
         })
     }
 
-    /// What the ranks take of one host's memory; nothing for one rank.
+    /// Returns the plan's line about the memory of ranks that share a host; empty for one rank.
     fn host_line(&self) -> String {
         if self.world == 1 {
             return String::new();
@@ -227,7 +227,7 @@ impl Scale {
         )
     }
 
-    /// The lines of the plan.
+    /// Returns the lines of the plan.
     pub fn lines(&self) -> String {
         let each = self.windows / self.world;
         let mut out = format!(

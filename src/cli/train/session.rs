@@ -44,7 +44,7 @@ impl Session {
                         return ended;
                     }
                     Ok(Err(error)) => {
-                        // A launcher that has lost a rank kills this one soon: what has happened is written first.
+                        // A launcher that has lost a rank kills this one soon, so the failure is written into the journal first.
                         let lost = error.downcast_ref().map(DistError::again);
                         if let Some(lost) = lost.or_else(|| trainer.lost()) {
                             trainer.note(&lost.to_string());

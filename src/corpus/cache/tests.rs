@@ -1,11 +1,11 @@
-//! Texts are encoded once, whoever needs their ids.
+//! Tests that texts are encoded once for all processes that need their ids.
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::corpus::{Dataset, Encoding, Source, TEXT_FIELD};
 
-/// A directory with texts, and another one for their ids.
+/// A temporary directory with texts, and a folder in it for their ids.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// The names in the directory of ids.
+    /// Returns the names of the files in the folder of ids.
     fn made(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.cache().dir).into_iter().flatten();
         let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// Ids, what was reported to share them, and the rows that were skipped.
+/// Returns the ids of texts, the reported lines about sharing them, and the number of skipped rows.
 fn tokens(
     cache: &TokenCache,
     files: &[String],
@@ -88,7 +88,7 @@ fn a_text_is_encoded_once_and_read_as_it_is_encoded() {
     }
     let made = place.made();
     assert!(made.len() == 1 && made[0].ends_with(".tokens"), "{made:?}");
-    // Under other names and in another place the texts are the same; with another tokenizer or one changed letter, others.
+    // The same contents under another name use the same file; another tokenizer or another text makes a new one.
     let moved = [
         place.put("b.txt", &std::fs::read_to_string(&files[0]).unwrap()),
         files[1].clone(),
@@ -169,7 +169,7 @@ fn who_waited_in_vain_and_who_cannot_write_encodes_for_itself() {
         "{lines:?}"
     );
     assert!(Tokens::bytes_in_memory([&waited]) > 0);
-    // A file where the directory should be.
+    // The path of the directory is that of a file.
     let cache = TokenCache {
         dir: files[0].clone().into(),
         ..cache

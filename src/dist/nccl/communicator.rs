@@ -37,7 +37,7 @@ pub(super) struct Communicator {
     raw: ncclComm_t,
     rank: usize,
     limit: Limit,
-    /// Another library, which hears of ranks that do not come.
+    /// Another library that connects the ranks, if any: it detects ranks that are lost before they have joined.
     over: Option<Arc<dyn Ranks>>,
 }
 

@@ -44,10 +44,10 @@ impl Id {
     }
 }
 
-/// Whether NCCL's library can be used.
+/// Checks that NCCL's library can be used.
 ///
 /// # Errors
-/// When it is missing, or too old; says what to install.
+/// When it is missing, or too old; names the version to install.
 pub fn is_there() -> Result<(), DistError> {
     version().map(drop)
 }

@@ -43,7 +43,7 @@ pub struct Nccl {
 struct State {
     /// The communicator; `None` after an error.
     comm: Option<Communicator>,
-    /// That error.
+    /// The error after which the communicator was aborted.
     failed: Option<DistError>,
     /// Bytes of messages on the GPU.
     buffer: Option<CudaSlice<u8>>,
@@ -104,7 +104,8 @@ impl Nccl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an exchange; after an error the communicator is gone, the GPU waits for nothing, and later calls have the same error.
+    /// Runs an exchange. After an error the communicator is aborted, so that the GPU waits for nothing, and later calls return the
+    /// same error.
     fn exchanged<T>(
         &self,
         what: &str,

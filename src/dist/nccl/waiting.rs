@@ -62,7 +62,7 @@ impl Watch {
         peer::hosts(self.processes.iter().map(|process| &process.peer))
     }
 
-    /// The ranks that are `near` this one, itself included.
+    /// Counts the ranks that are `near` this one, itself included.
     pub(super) fn count(&self, near: fn(&Peer, &Peer) -> bool) -> usize {
         let own = self.processes.get(self.rank);
         let near = |p: &&Process| own.is_some_and(|own| near(&p.peer, &own.peer));

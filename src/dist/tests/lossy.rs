@@ -1,4 +1,4 @@
-//! Two ranks, for tests, of which the other one does what this one does until it is lost.
+//! Simulates, for tests, a second rank that does the same as this one until it is lost.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -9,16 +9,16 @@ use candle_core::Tensor;
 use super::{DistError, End, Ranks, Waited};
 use crate::ops;
 
-/// Rank 0 of two. The loss of rank 1 shows where rank 0 [looks](Ranks::check), and in no exchange.
+/// Rank 0 of two. The loss of rank 1 is reported by [`Ranks::check`] only, never by an exchange.
 #[derive(Debug)]
 pub struct Lossy {
-    /// Looks that still find rank 1.
+    /// Number of checks that still find rank 1.
     looks: AtomicUsize,
     ended: Mutex<Option<End>>,
 }
 
 impl Lossy {
-    /// Rank 1 lives.
+    /// Makes the pair of ranks; rank 1 is not lost.
     pub fn new() -> Self {
         Self {
             looks: AtomicUsize::new(usize::MAX),
@@ -26,12 +26,12 @@ impl Lossy {
         }
     }
 
-    /// Loses rank 1 after so many more looks.
+    /// Loses rank 1 after `looks` more checks.
     pub fn lose_after(&self, looks: usize) {
         self.looks.store(looks, Ordering::Relaxed);
     }
 
-    /// How this rank has ended its part, if it has.
+    /// Returns the end that this rank has announced, if any.
     pub fn ended(&self) -> Option<End> {
         self.ended.lock().unwrap().clone()
     }

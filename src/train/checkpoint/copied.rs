@@ -169,7 +169,7 @@ impl Copied {
             .lend(|weights| Ok(model::save(&self.config, &self.params, weights, end, &new)?))?;
         model::write_synced(&new, "tokenizer.json", &self.tokenizer.tokenizer_json())?;
         self.write_moments(&new, fetch)?;
-        // The trainer looks at other ranks while it waits for this.
+        // This thread need not look for lost ranks: the trainer does so while it waits for this thread.
         let unwatched = || Ok(());
         let mut files = BTreeMap::new();
         for file in FILES {
@@ -262,7 +262,7 @@ impl Copied {
         })
     }
 
-    /// As [`Self::compare_file`], of moments that lie on other ranks.
+    /// As [`Self::compare_file`], for moments that lie on other ranks.
     fn compare_fetched(&self, dir: &Dir, fetch: &Fetch<'_>) -> Result<(), CheckpointError> {
         let file = Source::open_in(dir, OPTIMIZER).map_err(|_| self.differs("its file"))?;
         for place in self.places() {

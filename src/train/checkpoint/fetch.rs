@@ -24,9 +24,9 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Gets it and hands it over.
+    /// Gets the piece and sends it to the thread that waits for it.
     pub(super) fn answer(self, serve: &mut Serve<'_>) {
-        // A thread that has died needs nothing.
+        // If that thread has died, the piece is not needed.
         let _ = self.reply.send(serve(self.moment, self.range));
     }
 }

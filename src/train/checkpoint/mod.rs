@@ -80,7 +80,7 @@ impl Checkpoints {
         }
     }
 
-    /// The same for one of several ranks: to check a checkpoint ends when another rank is lost.
+    /// Sets the ranks that wait while this process checks a checkpoint: a check ends with an error when one of them is lost.
     pub fn among(self, ranks: Arc<dyn Ranks>) -> Self {
         Self {
             ranks: Some(ranks),
@@ -88,7 +88,7 @@ impl Checkpoints {
         }
     }
 
-    /// Whether the other ranks can still be used.
+    /// Checks that the other ranks can still be used.
     fn look(&self) -> Result<(), CheckpointError> {
         let looked = self.ranks.as_ref().map_or(Ok(()), |ranks| ranks.check());
         looked.map_err(|lost| CheckpointError::Nothing(lost.into()))

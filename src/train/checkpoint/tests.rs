@@ -31,7 +31,7 @@ fn optimizer(model: &Decoder, ranks: &Arc<dyn Ranks>) -> Optimizer {
     Optimizer::of_share(model, share, Arc::clone(ranks), &Device::Cpu).unwrap()
 }
 
-/// Updates number `steps`, each with other gradients.
+/// Takes the steps with the numbers `steps`, each with different gradients.
 fn train(model: &Decoder, optimizer: &mut Optimizer, steps: std::ops::Range<usize>) {
     let config = crate::config::load(&crate::config::Source::named("tiny").unwrap(), &[]);
     let values = Hyperparameters::of(&config.unwrap().config.train, 1e-2);
@@ -45,7 +45,7 @@ fn train(model: &Decoder, optimizer: &mut Optimizer, steps: std::ops::Range<usiz
     }
 }
 
-/// Weights, moments and step counts, on the rank that leads.
+/// Returns weights, moments and step counts, on rank 0.
 fn state(model: &Decoder, optimizer: &Optimizer) -> (Vec<f32>, [Vec<f32>; 2], Vec<u32>) {
     let gather = |moment| optimizer.gather(moment, 0..optimizer.elements()).unwrap();
     (
@@ -55,7 +55,7 @@ fn state(model: &Decoder, optimizer: &Optimizer) -> (Vec<f32>, [Vec<f32>; 2], Ve
     )
 }
 
-/// Writes what the leading rank gathers as a checkpoint's files.
+/// Writes the tensors that rank 0 gathers as a checkpoint's files.
 fn save(dir: &Dir, model: &Decoder, optimizer: &Optimizer) {
     let (weights, [m, v], _) = state(model, optimizer);
     if optimizer.share().part().start == 0 {
@@ -140,7 +140,7 @@ fn a_checkpoint_of_fetched_moments_is_the_same_file() {
     };
     let written = writer.wait(&mut serve, &|| false);
     written.unwrap().unwrap();
-    // It is verified: each of both moments is asked for twice.
+    // The checkpoint is verified, so that both moments are asked for twice.
     assert_eq!(asked, 4 * n);
     let read = |name: &str| std::fs::read(run.checkpoints().join(name).join(OPTIMIZER)).unwrap();
     assert!(read("here") == read("elsewhere"));
@@ -183,7 +183,7 @@ fn checking_a_checkpoint_ends_when_a_rank_is_lost() {
         let error = to.open_saved("whole").unwrap_err().to_string();
         assert!(error.starts_with("rank 1 is lost"), "{files}: {error}");
         ranks.lose_after(files);
-        // A checkpoint that could not be checked is not called damaged.
+        // The loss is reported, not a damaged checkpoint.
         let error = to.newest_whole().unwrap_err().to_string();
         assert!(error.starts_with("rank 1 is lost"), "{files}: {error}");
     }

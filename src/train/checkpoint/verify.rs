@@ -1,4 +1,4 @@
-//! The file `state.json` of a checkpoint, and the checksums of the other files, which it holds.
+//! Reads `state.json` of a checkpoint, and checks the other files against the checksums in it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -13,14 +13,14 @@ use crate::text;
 use crate::train::state::TrainState;
 
 pub(super) const STATE: &str = "state.json";
-/// The files beside `state.json`.
+/// The files next to `state.json`.
 pub(super) const FILES: [&str; 4] = [
     "config.json",
     "model.safetensors",
     "tokenizer.json",
     OPTIMIZER,
 ];
-/// Most bytes of `state.json`: a loss for each of a million windows, and room.
+/// Most bytes of `state.json`: enough for a loss for each of a million windows.
 const LARGEST_STATE: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct FileSum {
     pub(super) blake3: String,
 }
 
-/// Bytes that are hashed between two looks at other ranks.
+/// Bytes that are hashed between two checks for lost ranks.
 const AT_ONCE: u64 = 256 << 20;
 
 /// Version of `state.json`.
@@ -48,8 +48,8 @@ pub(super) struct StateFile {
     pub(super) state: TrainState,
 }
 
-/// Checks every file of a checkpoint in its directory against its checksum. `between` is called now and then, and its error ends
-/// the check.
+/// Checks every file of a checkpoint in its directory against its checksum. `between` is called before each file and between parts
+/// of a large one; an error of it ends the check.
 pub(super) fn verify_in(
     dir: &Dir,
     name: &str,
@@ -96,7 +96,7 @@ pub(super) fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointE
         return Err(damaged(name, what));
     }
     let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
-        // It quotes what it has read.
+        // The error's text quotes the file.
         let e = e.to_string();
         damaged(name, format!("{STATE} is incomplete ({})", text::clean(&e)))
     })?;

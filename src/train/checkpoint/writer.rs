@@ -8,18 +8,18 @@ use super::fetch::{Fetch, Piece, Serve};
 use super::{CheckpointError, Checkpoints, Copied};
 use crate::threads;
 
-/// Between two looks at the other ranks while a checkpoint is waited for.
+/// Interval between two checks for lost ranks while the trainer waits for a checkpoint.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Time for the checkpoint under way after a rank is lost: the run's processes must end soon.
+/// Time that the checkpoint under way may still take after a rank is lost: the run's processes must end soon.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Writes checkpoints while training goes on.
+/// Writes checkpoints while training continues.
 pub struct Writer {
     jobs: Sender<Copied>,
     words: Receiver<Word>,
     busy: bool,
-    /// When a wait first saw that a rank is lost.
+    /// The time at which a wait first found that a rank is lost.
     lost: Option<Instant>,
 }
 
@@ -89,7 +89,7 @@ impl Writer {
         None
     }
 
-    /// The same, waiting for the end; `None` also where it is given up, [`GRACE`] after a rank is lost.
+    /// As [`Self::poll`], but waits for the end. Returns `None` also if the wait is given up, [`GRACE`] after a rank is lost.
     pub fn wait(
         &mut self,
         serve: &mut Serve<'_>,

@@ -4,9 +4,9 @@ use candle_core::{Device, Error, Result, Tensor};
 
 use crate::dist::{DistError, Ranks};
 
-/// Returns the bytes of a bucket: large enough that starting an exchange costs little, small enough that the first one begins soon.
-/// For GPUs it is that of PyTorch's DistributedDataParallel (`bucket_cap_mb`); on CPUs smaller ones hide more (docs/scale.md,
-/// "Measured"). A bucket consists of complete layers and may be larger.
+/// Returns the bytes of a bucket: large enough that starting an exchange costs little, and small enough that the first exchange
+/// begins soon. On GPUs it is the size that PyTorch's DistributedDataParallel uses (`bucket_cap_mb`); on CPUs smaller buckets hide
+/// more of the exchange (docs/scale.md, "Checked by measurements"). A bucket consists of complete layers and may be larger.
 pub fn bucket_bytes(device: &Device) -> usize {
     match device.is_cuda() {
         true => 25 << 20,
@@ -18,10 +18,10 @@ pub fn bucket_bytes(device: &Device) -> usize {
 /// overlap gains.
 const SIZE: &str = "HEIRLOOM_BUCKETS";
 
-/// Returns the least elements of a bucket; `None` where the environment switches buckets off.
+/// Returns the smallest number of elements in a bucket; `None` if the environment switches buckets off.
 ///
 /// # Errors
-/// When the environment's size is not a number from 1 on, or `off`.
+/// When the size in the environment is neither `off` nor a whole number of at least 1.
 pub fn bucket_elements(device: &Device) -> Result<Option<usize>> {
     let bytes = match std::env::var(SIZE).as_deref() {
         Err(_) => bucket_bytes(device),
@@ -36,19 +36,19 @@ pub fn bucket_elements(device: &Device) -> Result<Option<usize>> {
     Ok(Some(bytes / size_of::<f32>()))
 }
 
-/// The gradients of a step, of which sums are started from the arena's end to its beginning.
+/// The gradients of a step, whose sums are started from the arena's end to its beginning.
 pub(super) struct Buckets<'a> {
     ranks: &'a dyn Ranks,
     grads: &'a Tensor,
     least: usize,
-    /// Elements from here on have been started.
+    /// Sums of the elements from this one on have been started.
     started: usize,
     /// The reason why an exchange could not be started, which ends the backward pass.
     failed: Option<DistError>,
 }
 
 impl<'a> Buckets<'a> {
-    /// Buckets of a flat arena, of at least `least` elements; without, one of all.
+    /// Makes buckets of at least `least` elements each for a flat arena; with `None`, one bucket of all elements.
     pub(super) fn new(ranks: &'a dyn Ranks, grads: &'a Tensor, least: Option<usize>) -> Self {
         Self {
             ranks,
@@ -59,7 +59,7 @@ impl<'a> Buckets<'a> {
         }
     }
 
-    /// Starts a bucket of what is finished, from this element on, if that is enough for one.
+    /// Starts the sum of a bucket if enough gradients are finished: those `from` this element on.
     ///
     /// # Errors
     /// When the exchange cannot be started; [`Self::failure`] returns why.
@@ -79,7 +79,7 @@ impl<'a> Buckets<'a> {
         self.failed.take()
     }
 
-    /// Starts what is left.
+    /// Starts the sums of the remaining elements.
     ///
     /// # Errors
     /// As [`Self::finish`].

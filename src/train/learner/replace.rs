@@ -148,7 +148,7 @@ impl Learner {
         }
         // Temporary buffers of `fill` would otherwise stay resident.
         memory::return_freed();
-        // Reading takes long, and ends early when a rank is lost.
+        // Reading weights takes long, and a rank may have been lost meanwhile: that error comes before one of reading.
         self.peers.check()?;
         if let Err(why) = self.peers.follow(filled)? {
             return Ok(Err(why));

@@ -16,10 +16,10 @@ use crate::dist::{DistError, Ranks};
 /// Longest wait for all ranks to connect.
 const MEETING: Duration = Duration::from_secs(120);
 
-/// What a rank computes on, and by what ranks exchange.
+/// The device that a rank was asked to use or has chosen, and the engine over which ranks exchange data.
 type Connected = (Option<Choice>, Arc<dyn Ranks>);
 
-/// Sets what NCCL reads from the environment, as far as the user has not. To be called before a thread is started.
+/// Sets the environment variables that NCCL reads, except those that the user has set. Must be called before a thread is started.
 ///
 /// # Errors
 /// When torchrun's variables do not name the address where ranks meet.
@@ -36,11 +36,12 @@ pub(in crate::cli::train) fn set_environment(launch: &Launch) -> Result<(), Dist
     Ok(())
 }
 
-/// Meets the other ranks, each of which has a GPU, over NCCL. Its id comes `over` another library, where there is one; with that
-/// the ranks may also compute on CPUs. The inner error is the exit code of ranks that have parted, which has been explained.
+/// Opens this rank's GPU and connects to the other ranks over NCCL. `over` is MPI, if the ranks were started with it: it carries NCCL's
+/// id to all ranks, and if all of them compute on CPUs, they exchange over it alone. Returns an exit code as the inner error if the
+/// ranks over MPI could not begin; the reason has been printed.
 ///
 /// # Errors
-/// When the GPU cannot be had, NCCL's library is missing, or the ranks do not meet.
+/// Without MPI: when the GPU cannot be opened, NCCL's library is missing, or the ranks do not meet.
 pub(in crate::cli::train) fn connect(
     launch: &Launch,
     asked: Option<Choice>,
@@ -78,8 +79,8 @@ fn connect_over(
     Ok((Some(choice), Arc::new(nccl)))
 }
 
-/// Opens this rank's GPU and looks for NCCL's library; on rank 0 makes NCCL's id, which is carried `over` another library, if there
-/// is one.
+/// Opens this rank's GPU and checks that NCCL's library can be used. If the ranks are connected `over` MPI, rank 0 makes NCCL's id;
+/// otherwise the id comes from the environment.
 fn own_part(launch: &Launch, over: Option<&dyn Ranks>) -> Result<(Choice, Device, Id)> {
     let rank = launch.rank;
     let opened = device::gpus()
@@ -95,10 +96,10 @@ fn own_part(launch: &Launch, over: Option<&dyn Ranks>) -> Result<(Choice, Device
     Ok((choice, device, id))
 }
 
-/// Whether all ranks compute on GPUs: over MPI they could also compute on CPUs, and must mean the same.
+/// Returns whether all ranks compute on GPUs. `over` MPI they could also compute on CPUs; then all ranks must ask for the same.
 ///
 /// # Errors
-/// Names the first rank that means another device than rank 0.
+/// When a rank asks for another device than rank 0: names the first such rank.
 fn are_meant(asked: Option<Choice>, over: &dyn Ranks) -> Result<bool> {
     let own = match asked {
         Some(Choice::Cpu) => false,
@@ -116,7 +117,7 @@ fn are_meant(asked: Option<Choice>, over: &dyn Ranks) -> Result<bool> {
             name(!gpu),
             name(gpu)
         );
-        // Every rank has the same sums.
+        // Every rank has the same sums, so that all of them return this error.
         return Err(Refused(words).into());
     }
     Ok(gpu)

@@ -1,19 +1,19 @@
-//! Beginning NCCL over another library, which carries its id: a rank that cannot ends all ranks, with its reason.
+//! The start of NCCL on ranks that are connected over MPI. If a rank cannot begin, all ranks end with its reason.
 
 use anyhow::{Context, Result};
 
 use crate::cli::{exit, say};
 use crate::dist::{DistError, End, Ranks};
 
-/// Why all ranks leave, which all of them know.
+/// The reason why all ranks end before training; every rank has the same text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refused(pub(super) String);
 
-/// Continues only if all ranks can; otherwise every rank gets the error of the first one that cannot.
+/// Returns `own` if it is `Ok` on all ranks; otherwise every rank gets the error of the first rank that has one.
 ///
 /// # Errors
-/// [`Refused`], or the exchange's when a rank is lost.
+/// [`Refused`] with that error's text, or an error of the exchange when a rank is lost.
 pub(super) fn agree<T>(over: &dyn Ranks, own: Result<T>) -> Result<T> {
     let words = own.as_ref().err().map(exit::words);
     let all = over.gather(&serde_json::to_vec(&words)?)?;
@@ -33,12 +33,13 @@ pub(super) fn agree<T>(over: &dyn Ranks, own: Result<T>) -> Result<T> {
     }
 }
 
-/// Ends this rank's part after an error, which is printed before the library may end the process. Returns the exit code.
+/// Prints the error, ends this rank's connection and returns the exit code. The error is printed first because the library may end
+/// the process.
 pub(super) fn part(over: &dyn Ranks, error: anyhow::Error) -> i32 {
     let refused = error.is::<Refused>();
     let verdict = matches!(error.downcast_ref(), Some(DistError::Verdict(_)));
     let words = exit::words(&error);
-    // What all know, and its own verdict, rank 0 prints.
+    // An error that all ranks have, and rank 0's verdict on a lost rank, are printed by rank 0 alone.
     if over.leads() || !(refused || verdict) {
         say::err(&words);
     }

@@ -1,4 +1,4 @@
-//! A program without NCCL: its ranks exchange over another library.
+//! Connects ranks in a program that was built without NCCL: they exchange over MPI only.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::device::Choice;
 use crate::dist::Ranks;
 use crate::dist::launch::Launch;
 
-/// What a rank computes on, and by what ranks exchange.
+/// The device that a rank was asked to use or has chosen, and the engine over which ranks exchange data.
 type Connected = (Option<Choice>, Arc<dyn Ranks>);
 
-/// The ranks that `over` another library has; they begin nothing else, and none of them parts.
+/// Returns the ranks that are connected `over` MPI. The inner result has the same type as with NCCL, and is never an error here.
 ///
 /// # Errors
-/// Without another library.
+/// When the ranks are not connected over MPI.
 pub(in crate::cli::train) fn connect(
     launch: &Launch,
     asked: Option<Choice>,

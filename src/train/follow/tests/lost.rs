@@ -1,4 +1,4 @@
-//! A rank that is lost while rank 0 works alone, or measures, is noticed there, and not at the next exchange.
+//! Tests that rank 0 notices a lost rank during its own long work, not only at the next exchange.
 
 use std::sync::Arc;
 
@@ -13,14 +13,15 @@ use crate::run::event::{Body, Event};
 use crate::train::Trainer;
 use crate::train::watched::Watched;
 
-/// How often `work` looks at rank 1 after it is announced. Asserts that it ends with the loss at whichever look finds it.
+/// Returns the number of checks for lost ranks that `work` makes after it is announced. Asserts that `work` ends with the loss when
+/// any one of them finds it.
 fn looks_of(work: impl Fn(&mut Run) -> Result<()>) -> usize {
     let dataset = dataset();
     let survives = |looks: &usize| {
         let ranks = Arc::new(Lossy::new());
         let peers = Arc::new(Peers::new(Arc::clone(&ranks) as Arc<dyn Ranks>));
         let mut run = Run::new(&peers, &dataset, None);
-        // One when it is announced.
+        // The announcement itself makes one check.
         ranks.lose_after(1 + looks);
         let Err(error) = work(&mut run) else {
             return true;
@@ -36,13 +37,13 @@ fn looks_of(work: impl Fn(&mut Run) -> Result<()>) -> usize {
 #[test]
 fn measurements_and_reading_look_at_the_other_ranks_between_their_parts() {
     let dataset = dataset();
-    // Half of four passes.
+    // An evaluation has four passes, of which this rank computes two.
     let looks = looks_of(|run| run.learner.evaluate(&dataset.val).map(drop));
     assert_eq!(looks, 2);
-    // Every layer of this rank's passes.
+    // At least one check per layer in this rank's passes.
     let looks = looks_of(|run| run.learner.probe(&dataset.val, 0.9).map(drop));
     assert!(looks >= 2, "{looks}");
-    // Every tensor, and once more before the model is copied.
+    // One check per tensor, and one before the model is copied to the other ranks.
     let source = Decoder::random(shape(2), 5, &Device::Cpu).unwrap();
     let looks = looks_of(|run| {
         let peers = Arc::clone(run.learner.peers());
@@ -53,7 +54,8 @@ fn measurements_and_reading_look_at_the_other_ranks_between_their_parts() {
     assert_eq!(looks, source.params.len() + 1);
 }
 
-/// What a run of two ranks has journaled before the loss of rank 1, which comes so many looks after an event.
+/// Returns the events that a run of two ranks journals until rank 1 is lost: `looks` checks after an event that fulfils `when` still
+/// find it.
 fn journal_of(layers: LayerChoice, at: &[At], looks: usize, when: fn(&Body) -> bool) -> Vec<Event> {
     let place = Place::new();
     let ranks = Arc::new(Lossy::new());
@@ -67,7 +69,7 @@ fn journal_of(layers: LayerChoice, at: &[At], looks: usize, when: fn(&Body) -> b
     setup.journal.subscribe(Box::new(observed));
     let mut trainer = Trainer::new(setup).unwrap();
     let error = trainer.run().unwrap_err();
-    // As the trainer's thread does then.
+    // The trainer's thread does the same after an error.
     let lost = trainer.lost().unwrap().to_string();
     let reported = error.downcast_ref::<DistError>().map(ToString::to_string);
     assert_eq!(reported.as_ref(), Some(&lost), "{error:#}");
@@ -77,7 +79,7 @@ fn journal_of(layers: LayerChoice, at: &[At], looks: usize, when: fn(&Body) -> b
     let text = std::fs::read_to_string(RunDir::at(&place.dir("lost")).events()).unwrap();
     let events = text.lines().map(|line| Event::from_line(line).unwrap());
     let mut events: Vec<Event> = events.collect();
-    // A checkpoint may have been completed since.
+    // The warning and later events, such as a completed checkpoint, are left out.
     let noted = events.iter().rposition(
         |event| matches!(&event.body, Body::Warning(warning) if warning.message == lost),
     );

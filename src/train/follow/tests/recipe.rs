@@ -173,7 +173,7 @@ impl Place {
         })
     }
 
-    /// What rank 0's trainer is started with, and where its commands come from.
+    /// Returns the setup of rank 0's trainer, and the sender that keeps its channel of commands open.
     pub fn setup(
         &self,
         name: &str,
