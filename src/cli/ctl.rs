@@ -122,7 +122,7 @@ impl Args {
             return self.unanswered("the trainer's process has ended");
         }
         match client.receive() {
-            Ok(answer) => self.tell(answer),
+            Ok(answer) => self.print(answer),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 self.unanswered(&format!(
                     "no answer within {} s; the command may still be applied at the next step boundary",
@@ -142,7 +142,7 @@ impl Args {
         Ok(exit::FAILED)
     }
 
-    fn tell(&self, answer: Outgoing) -> Result<i32> {
+    fn print(&self, answer: Outgoing) -> Result<i32> {
         match answer {
             Outgoing::Answer {
                 applied, message, ..

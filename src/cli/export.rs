@@ -101,12 +101,12 @@ impl Args {
             }
             Err(error) => return Err(error.into()),
         };
-        say::out(&told(&subject, &self.out, &written))?;
+        say::out(&summary(&subject, &self.out, &written))?;
         Ok(exit::OK)
     }
 }
 
-fn told(subject: &Subject, out: &Path, written: &export::Written) -> String {
+fn summary(subject: &Subject, out: &Path, written: &export::Written) -> String {
     let mut told = format!(
         "{}: {} parameters of {}\n",
         text::path(out),

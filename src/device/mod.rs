@@ -226,7 +226,7 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
     };
     let device = open().map_err(|e: candle_core::Error| DeviceError::Refused {
         name,
-        why: told(&e.to_string()),
+        why: plain(&e.to_string()),
     })?;
     all.insert(index, device.clone());
     Ok(device)
@@ -234,7 +234,7 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
 
 /// Describes an error of CUDA's libraries.
 #[cfg(any(feature = "cuda", test))]
-fn told(error: &str) -> String {
+fn plain(error: &str) -> String {
     // Only the first line, because a backtrace may follow.
     let error = error.lines().next().unwrap_or_default();
     let cause = |words: &str| format!("{words} ({error})");
@@ -286,20 +286,20 @@ mod tests {
 
     #[test]
     fn errors_of_cudas_libraries_are_told_in_words() {
-        let busy = told("DriverError(CUDA_ERROR_DEVICE_UNAVAILABLE, \"busy\")\n   0: main\n");
+        let busy = plain("DriverError(CUDA_ERROR_DEVICE_UNAVAILABLE, \"busy\")\n   0: main\n");
         assert!(
             busy.starts_with("another process uses it exclusively ("),
             "{busy}"
         );
         assert!(!busy.contains('\n'), "{busy}");
-        let full = told("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        let full = plain("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
         assert!(
             full.starts_with("its memory is used by other processes"),
             "{full}"
         );
-        let blas = told("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)");
+        let blas = plain("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)");
         assert!(blas.contains("LD_LIBRARY_PATH"), "{blas}");
-        assert_eq!(told("something else"), "something else");
+        assert_eq!(plain("something else"), "something else");
     }
 
     #[test]

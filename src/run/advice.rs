@@ -13,7 +13,7 @@ pub fn of_idle(dir: &RunDir) -> String {
             format!("it has no checkpoint and starts over with: heirloom train --resume {run}")
         }
     };
-    let status = brief(dir.path(), &Budget::of_one()).map(|state| state.told_status());
+    let status = brief(dir.path(), &Budget::of_one()).map(|state| state.reported_status());
     let how = match status {
         Ok(Status::Done) => return format!("run {name} is done; its table: heirloom show {run}"),
         Ok(Status::Empty) => "has not begun",

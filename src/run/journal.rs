@@ -285,7 +285,7 @@ impl Journal {
                     self.news = Some(format!("{JOURNAL_WORKS}; {dropped}{again}"));
                 }
                 if self.dropped > 0 {
-                    self.tell_gap();
+                    self.record_gap();
                     return self.flush();
                 }
                 true
@@ -355,7 +355,7 @@ impl Journal {
 
     /// Journals the number of dropped metric events once the disk has room again, for readers of the file. Observers
     /// have seen every event, so they do not get this one.
-    fn tell_gap(&mut self) {
+    fn record_gap(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if let Some(stamp) = self.last.clone() {
             let event = self.stamped(stamp, Body::Gap(Gap { dropped }));

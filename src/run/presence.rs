@@ -103,7 +103,7 @@ impl Presence {
     pub fn leave(&self, how: Leave) {
         self.somebody_left();
         self.dashboard.store(false, Ordering::SeqCst);
-        self.tell(how.words().into());
+        self.print(how.words().into());
     }
 
     /// The dashboard of this process is up again after it was suspended, or commands are read again after `how`.
@@ -113,7 +113,7 @@ impl Presence {
             Leave::Behind => "commands are read from the terminal again",
             _ => "the dashboard is back",
         };
-        self.tell(back.into());
+        self.print(back.into());
     }
 
     /// Registers a dashboard as attached until the guard is dropped.
@@ -123,7 +123,7 @@ impl Presence {
     }
 
     /// Queues a line for the journal.
-    pub fn tell(&self, message: String) {
+    pub fn print(&self, message: String) {
         self.leave_news(Body::Log(Log { message }));
     }
 
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_flood_of_news_is_cut() {
         let attendance = Presence::new(false);
-        (0..1000).for_each(|i| attendance.tell(i.to_string()));
+        (0..1000).for_each(|i| attendance.print(i.to_string()));
         assert_eq!(
             std::iter::from_fn(|| attendance.news()).count(),
             NEWS_WAITING

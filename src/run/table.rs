@@ -22,15 +22,15 @@ const WORDS: [usize; 1] = [0];
 
 /// The table with its legend and the outcome, each line ended by a newline. ASCII only.
 pub fn text(state: &RunState) -> String {
-    told(state, true)
+    render(state, true)
 }
 
 /// The table and the outcome alone.
 pub fn brief(state: &RunState) -> String {
-    told(state, false)
+    render(state, false)
 }
 
-fn told(state: &RunState, with_legend: bool) -> String {
+fn render(state: &RunState, with_legend: bool) -> String {
     let rows = rows(state);
     let mut out = String::new();
     if rows.len() == 1 {

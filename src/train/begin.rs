@@ -208,7 +208,7 @@ impl Trainer {
                 checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
                 overruled: names(&overruled),
             }));
-            trainer.tell_run(RunStatus::Running, Some(info), None);
+            trainer.report_run(RunStatus::Running, Some(info), None);
             for message in resume.changes {
                 trainer.emit(Body::Log(Log { message }));
             }
@@ -223,7 +223,7 @@ impl Trainer {
                 trainer.pause(Pause::Waiting, Some("waiting for a decision".into()));
             }
         } else {
-            trainer.tell_run(RunStatus::Started, Some(info), None);
+            trainer.report_run(RunStatus::Started, Some(info), None);
         }
         // Logged once per run: a resumed run whose state knows its windows has logged it already.
         if known_windows.is_none()

@@ -66,7 +66,7 @@ impl Trainer {
                 }
                 Verdict::Wait => {
                     self.journal.flush();
-                    self.tell_journal_problem();
+                    self.report_journal_problem();
                     self.control.wait();
                 }
             }
@@ -84,13 +84,13 @@ impl Trainer {
     /// Stops stepping until an answer comes.
     pub(super) fn pause(&mut self, kind: Pause, why: Option<String>) {
         if self.control.pause(kind) {
-            self.tell_run(RunStatus::Paused, None, why);
+            self.report_run(RunStatus::Paused, None, why);
         }
     }
 
     pub(super) fn unpause(&mut self) {
         if self.control.resume() {
-            self.tell_run(RunStatus::Running, None, None);
+            self.report_run(RunStatus::Running, None, None);
         }
     }
 

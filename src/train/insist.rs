@@ -77,7 +77,7 @@ impl Trainer {
             // Numbers in it change with every attempt.
             let news = without_digits(&error);
             if news != reported {
-                self.tell_run(RunStatus::Paused, None, Some(self.describe(what, &error)));
+                self.report_run(RunStatus::Paused, None, Some(self.describe(what, &error)));
                 reported = news;
             }
             let wait = waits.next().unwrap_or(WAITS[WAITS.len() - 1]);
@@ -141,8 +141,8 @@ impl Trainer {
             true => RunStatus::Paused,
             false => RunStatus::Running,
         };
-        self.tell_run(status, None, Some(message.into()));
-        self.tell_journal_problem();
+        self.report_run(status, None, Some(message.into()));
+        self.report_journal_problem();
     }
 
     /// Takes care of everything that does not wait for the disk, until another attempt is due.
@@ -151,7 +151,7 @@ impl Trainer {
         loop {
             self.journal_news();
             self.journal.flush();
-            self.tell_journal_problem();
+            self.report_journal_problem();
             self.look_after_directory();
             if self.learner.peers().check().is_err() {
                 return Next::Try(None);

@@ -111,7 +111,7 @@ impl Learner {
         self.peers = Arc::clone(peers);
         // One process has nothing to add up.
         self.bucket = bucket.filter(|_| peers.are_there());
-        self.peers.tell(|| Instruction::Begin {
+        self.peers.announce(|| Instruction::Begin {
             shape: self.shape.clone(),
             passes: self.passes,
             bucket,
@@ -146,7 +146,7 @@ impl Learner {
     /// When a rank is lost.
     pub fn set_passes(&mut self, passes: Passes) -> Result<()> {
         if self.passes != passes {
-            self.peers.tell(|| Instruction::Passes(passes))?;
+            self.peers.announce(|| Instruction::Passes(passes))?;
             self.passes = passes;
             self.release();
             self.peers.done();
@@ -184,7 +184,7 @@ impl Learner {
     /// # Errors
     /// As [`Self::train_step`], and when a rank is lost.
     pub fn lead_step(&mut self, batch: &Batch, order: &Order) -> Result<Step> {
-        self.peers.tell(|| Instruction::Step(order.clone()))?;
+        self.peers.announce(|| Instruction::Step(order.clone()))?;
         self.train_step(batch, order.objective, &order.values())
     }
 
@@ -313,7 +313,8 @@ impl Learner {
         };
         let sharded = optimizer.share().is_sharded();
         if sharded {
-            self.peers.tell(|| Instruction::Norms(frozen.to_vec()))?;
+            self.peers
+                .announce(|| Instruction::Norms(frozen.to_vec()))?;
         }
         let norms = optimizer.norms(&held.model, frozen)?;
         if sharded {
@@ -368,7 +369,7 @@ impl Learner {
     /// # Errors
     /// When an operation fails, or a rank is lost.
     pub fn evaluate(&mut self, val: &Tokens) -> Result<Vec<f64>> {
-        self.peers.tell(|| Instruction::Evaluate)?;
+        self.peers.announce(|| Instruction::Evaluate)?;
         let held = self.held.as_mut().context(NONE_HELD)?;
         let evaluator = &mut held.buffers.evaluator;
         let own = self.peers.part(evaluator.passes());
@@ -394,7 +395,7 @@ impl Learner {
     /// # Errors
     /// When an operation fails, or a rank is lost. (Attention that is not finite is an error inside [`Ranks`].)
     pub fn probe(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
-        self.peers.tell(|| Instruction::Probe { tau })?;
+        self.peers.announce(|| Instruction::Probe { tau })?;
         let held = self.held.as_mut().context(NONE_HELD)?;
         let (buffers, passes) = (&mut held.buffers, &self.passes);
         if buffers.probe.is_none() {

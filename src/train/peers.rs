@@ -21,7 +21,7 @@ const OVER: u8 = 2;
 
 /// This process and the other ranks of its run.
 ///
-/// Rank 0 [announces](Self::tell) each operation before it takes part in it, and marks its end with [`done`](Self::done). When this
+/// Rank 0 [announces](Self::announce) each operation before it takes part in it, and marks its end with [`done`](Self::done). When this
 /// value is dropped on rank 0, the ranks that wait for an operation are dismissed.
 #[derive(Debug)]
 pub struct Peers {
@@ -87,7 +87,7 @@ impl Peers {
     ///
     /// # Errors
     /// When a rank is lost, or an earlier operation has failed on this rank, after which the ranks may be at different places.
-    pub fn tell(&self, instruction: impl FnOnce() -> Instruction) -> Result<()> {
+    pub fn announce(&self, instruction: impl FnOnce() -> Instruction) -> Result<()> {
         if !self.are_there() || !self.leads() {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl Peers {
         if self.stage.swap(BUSY, Ordering::Relaxed) != IDLE {
             bail!("the other ranks are out of step after an error: resume the run");
         }
-        self.announce(&instruction())
+        self.send(&instruction())
     }
 
     /// Whether no operation is under way. After an error this means that all ranks have had the error.
@@ -120,7 +120,7 @@ impl Peers {
         Ok(instruction)
     }
 
-    fn announce(&self, message: &impl Serialize) -> Result<()> {
+    fn send(&self, message: &impl Serialize) -> Result<()> {
         let mut bytes = postcard::to_stdvec(message)?;
         Ok(self.ranks.announce(&mut bytes)?)
     }
@@ -130,7 +130,7 @@ impl Peers {
     /// # Errors
     /// As [`Self::hear`].
     pub fn hand_out(&self, value: &impl Serialize) -> Result<()> {
-        self.announce(value)
+        self.send(value)
     }
 
     /// On ranks other than 0, receives a value that rank 0 sends.
@@ -151,7 +151,7 @@ impl Peers {
     pub fn share<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<T> {
         match (self.are_there(), self.leads()) {
             (false, _) => Ok(value),
-            (true, true) => self.announce(&value).map(|()| value),
+            (true, true) => self.send(&value).map(|()| value),
             (true, false) => self.receive(),
         }
     }
@@ -189,12 +189,12 @@ impl Peers {
         match own {
             Ok(value) => {
                 let said: Result<&T, String> = Ok(&value);
-                self.announce(&said)?;
+                self.send(&said)?;
                 Ok(Ok(value))
             }
             Err(error) => {
                 let said: Result<T, String> = Err(format!("{error:#}"));
-                self.announce(&said)?;
+                self.send(&said)?;
                 Ok(Err(error))
             }
         }
@@ -240,7 +240,7 @@ impl Peers {
         let before = self.stage.swap(OVER, Ordering::Relaxed);
         if before == IDLE && self.are_there() && self.leads() {
             // A rank that is lost cannot be dismissed.
-            let _ = self.announce(&Instruction::End(ended.clone()));
+            let _ = self.send(&Instruction::End(ended.clone()));
         }
     }
 }

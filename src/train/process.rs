@@ -88,7 +88,7 @@ impl Trainer {
             "{why}; resume: heirloom train --resume {}",
             self.directory.run().argument()
         );
-        self.tell_run(RunStatus::Interrupted, None, Some(how));
+        self.report_run(RunStatus::Interrupted, None, Some(how));
     }
 
     /// Returns the error of a rank that is lost, if one is.

@@ -44,7 +44,7 @@ impl Trainer {
         self.journal.begin_again(journal, path)?;
         self.directory.write_config(self.config.wanted())?;
         let info = self.info();
-        self.tell_run(RunStatus::Started, Some(info), None);
+        self.report_run(RunStatus::Started, Some(info), None);
         // Old checkpoints are mostly gone with the directory.
         let there = self.keeper.checkpoints().names();
         self.state.kept.retain(|k| there.contains(&k.name));

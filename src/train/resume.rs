@@ -257,7 +257,7 @@ impl Trainer {
         let message = format!("{waiting} from here on");
         let info = self.info();
         self.emit(Body::Log(Log { message }));
-        self.tell_run(RunStatus::Running, Some(info), None);
+        self.report_run(RunStatus::Running, Some(info), None);
         Ok(())
     }
 

@@ -66,12 +66,12 @@ impl Trainer {
         self.keep_algorithms();
         let state = &self.state;
         if !good || due || state.interval_seconds >= SILENCE_SECONDS {
-            self.tell_step(lr, norm, &frozen)?;
+            self.report_step(lr, norm, &frozen)?;
         }
         Ok(good)
     }
 
-    fn tell_step(&mut self, lr: f64, norm: f64, frozen: &[usize]) -> Result<()> {
+    fn report_step(&mut self, lr: f64, norm: f64, frozen: &[usize]) -> Result<()> {
         let norms = self.learner.norms(frozen)?;
         let clips = self.hyperparameters().clip > 0.0;
         let state = &mut self.state;
@@ -105,7 +105,7 @@ impl Trainer {
             self.emit(Body::Gpu(reading));
         }
         self.journal.flush();
-        self.tell_journal_problem();
+        self.report_journal_problem();
         Ok(())
     }
 

@@ -96,7 +96,7 @@ impl Trainer {
         }
     }
 
-    pub(super) fn tell_run(
+    pub(super) fn report_run(
         &mut self,
         status: RunStatus,
         info: Option<RunInfo>,
@@ -120,7 +120,7 @@ impl Trainer {
     }
 
     /// Reports once that the journal cannot be written, and once that it can be written again.
-    pub(super) fn tell_journal_problem(&mut self) {
+    pub(super) fn report_journal_problem(&mut self) {
         if let Some(message) = self.journal.problem() {
             self.warn(message);
         }

@@ -86,7 +86,7 @@ impl Args {
         }
         match self.json {
             true => say::json(&json)?,
-            false => say::out(&self.told(&found))?,
+            false => say::out(&self.text(&found))?,
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::text;
 
 impl Args {
     /// Returns the table of the model, that of the model it is compared with, and the verdict.
-    pub(super) fn told(&self, found: &Found) -> String {
+    pub(super) fn text(&self, found: &Found) -> String {
         let mut out = String::new();
         if let Some((name, ranks)) = &found.against {
             out.push_str(&format!("{}\n", text::clean(name)));

@@ -156,7 +156,7 @@ impl Args {
         let server = match Server::start(&dir, plan.hub, sender, held) {
             Ok(server) => Some(server),
             Err(error) => {
-                presence.tell(format!(
+                presence.print(format!(
                     "no control socket: {error}; attach and ctl cannot reach this run"
                 ));
                 None

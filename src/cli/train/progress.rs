@@ -36,7 +36,7 @@ impl Progress<'_> {
     pub(super) fn warn(self, line: String, presence: &Presence) {
         match self {
             Self::Lines => say::err(&line),
-            Self::Screen(_) => presence.tell(line),
+            Self::Screen(_) => presence.print(line),
         }
     }
 }

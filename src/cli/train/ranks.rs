@@ -202,7 +202,7 @@ impl Args {
 
     fn follow_to_end(&self, group: &Group) -> Result<i32> {
         threads::start_pool()?;
-        let opening = match group.hear::<Opened>()? {
+        let opening = match group.receive::<Opened>()? {
             Ok(opening) => opening,
             Err(code) => return Ok(code),
         };
@@ -220,7 +220,7 @@ impl Args {
         }
         // Rank 0 has found no error in the answers, including this rank's.
         let (config, machine) = (config.context("compared before")?, machine?);
-        let texts = match group.hear::<Result<Texts, i32>>()? {
+        let texts = match group.receive::<Result<Texts, i32>>()? {
             Ok(texts) => texts,
             Err(code) => return Ok(code),
         };
@@ -238,7 +238,7 @@ impl Args {
         let pool = session::pool(self.threads.unwrap_or(opening.threads))?;
         // Rank 0 sends its exit code, or ends all ranks.
         let _ended = pool.install(|| follow::run(setup))?;
-        group.hear()
+        group.receive()
     }
 
     /// Compares what this rank was started with and rank 0's `opening`, and returns the config in force.
@@ -332,12 +332,12 @@ impl Group {
         self.ranks.world() == 1
     }
 
-    fn say<T: Serialize>(&self, value: &T) -> Result<()> {
+    fn send<T: Serialize>(&self, value: &T) -> Result<()> {
         let mut bytes = serde_json::to_vec(value)?;
         Ok(self.ranks.announce(&mut bytes)?)
     }
 
-    fn hear<T: DeserializeOwned>(&self) -> Result<T> {
+    fn receive<T: DeserializeOwned>(&self) -> Result<T> {
         let mut bytes = Vec::new();
         self.ranks.announce(&mut bytes)?;
         serde_json::from_slice(&bytes)
@@ -347,7 +347,7 @@ impl Group {
     /// On other ranks: sends an answer, and receives rank 0's verdict on all answers.
     fn answer(&self, answer: Answer) -> Result<Verdict> {
         self.ranks.gather(&serde_json::to_vec(&answer)?)?;
-        self.hear()
+        self.receive()
     }
 
     /// On rank 0: collects the answers, and sends the verdict.
@@ -357,12 +357,12 @@ impl Group {
             let answer: Answer = serde_json::from_slice(bytes)
                 .with_context(|| format!("rank {rank} answers what rank 0 does not know"))?;
             if let Some(what) = answer {
-                self.say::<Verdict>(&Err(exit::INPUT))?;
+                self.send::<Verdict>(&Err(exit::INPUT))?;
                 self.stage.set(Stage::Refused);
                 return Err(DistError::Differs { rank, what }.into());
             }
         }
-        self.say::<Verdict>(&Ok(()))
+        self.send::<Verdict>(&Ok(()))
     }
 
     /// On rank 0: sends the description of the run, and checks that all ranks were started alike.
@@ -381,7 +381,7 @@ impl Group {
             gpu: plan.machine.chosen.device.is_cuda(),
             threads: plan.machine.threads,
         };
-        self.say::<Opened>(&Ok(opening))?;
+        self.send::<Opened>(&Ok(opening))?;
         self.judge()
     }
 
@@ -402,7 +402,7 @@ impl Group {
             reference: reference.map(Path::to_path_buf),
             fingerprints: dataset.fingerprints(),
         };
-        self.say::<Result<Texts, i32>>(&Ok(texts))?;
+        self.send::<Result<Texts, i32>>(&Ok(texts))?;
         self.judge()?;
         self.stage.set(Stage::Following);
         Ok(())
@@ -422,17 +422,17 @@ impl Group {
         };
         let said = match (self.is_alone(), self.stage.get()) {
             (true, _) | (_, Stage::Refused) => Ok(()),
-            (_, Stage::Starting) => self.say::<Verdict>(&Err(code)),
+            (_, Stage::Starting) => self.send::<Verdict>(&Err(code)),
             (_, Stage::Following) => {
                 // They wait for a first instruction, and receive the end instead.
                 let why = Ended::Failed("rank 0 has failed".into());
                 Peers::new(Arc::clone(&self.ranks)).dismiss(&why);
-                self.say(&code)
+                self.send(&code)
             }
             (_, Stage::Training) if code == exit::FAILED => {
                 Err(DistError::Verdict(String::new()).into())
             }
-            (_, Stage::Training) => self.say(&code),
+            (_, Stage::Training) => self.send(&code),
         };
         self.ranks.end(&match said {
             Ok(()) => End::Together,

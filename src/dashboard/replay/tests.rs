@@ -23,12 +23,12 @@ impl Written {
             step: 0,
             elapsed: 0.0,
         };
-        written.tell(Body::Run(RunEvent {
+        written.emit(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: None,
             message: None,
         }));
-        written.tell(Body::Phase(PhaseEvent {
+        written.emit(Body::Phase(PhaseEvent {
             layers: 4,
             parameters: 1000,
             steps: 500,
@@ -41,7 +41,7 @@ impl Written {
         written
     }
 
-    pub fn tell(&mut self, body: Body) {
+    pub fn emit(&mut self, body: Body) {
         self.seq += 1;
         self.elapsed += 0.1;
         let event = Event {
@@ -67,7 +67,7 @@ impl Written {
         for _ in 0..steps {
             self.step += 1;
             let loss = 2.0 + (self.seq * 7919 % 101) as f64 / 101.0;
-            self.tell(Body::Train(TrainMetrics {
+            self.emit(Body::Train(TrainMetrics {
                 loss: (self.step % 50 != 49).then_some(loss),
                 nonfinite: None,
                 lr: 1e-3,
@@ -77,7 +77,7 @@ impl Written {
                 ..Default::default()
             }));
             if self.step.is_multiple_of(10) {
-                self.tell(Body::Eval(Evaluation {
+                self.emit(Body::Eval(Evaluation {
                     val_loss: Some(loss),
                     nonfinite: None,
                     stderr: Some(0.1),
@@ -93,7 +93,7 @@ impl Written {
     }
 
     pub fn checkpoint(&mut self) {
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name: format!("b0-s{:08}", self.step),
             bytes: 1,
             seconds: 0.1,
@@ -107,7 +107,7 @@ impl Written {
     }
 
     pub fn decide(&mut self) {
-        self.tell(Body::Warning(Warning {
+        self.emit(Body::Warning(Warning {
             message: "decide".into(),
         }));
     }
@@ -122,7 +122,7 @@ impl Written {
                 self.step = event.step;
             }
         }
-        self.tell(Body::Resumed(Resumed {
+        self.emit(Body::Resumed(Resumed {
             from_seq: seq,
             checkpoint: "x".into(),
             overruled: Vec::new(),
@@ -149,7 +149,7 @@ fn feed(written: &Written, speed: Option<f64>) -> (tempfile::TempDir, ReplayFeed
 fn a_replay_shows_the_run_as_it_was_at_every_moment() {
     let mut written = Written::new();
     written.run(20);
-    written.tell(Body::Run(RunEvent {
+    written.emit(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: None,

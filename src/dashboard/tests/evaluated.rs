@@ -29,7 +29,7 @@ impl Story {
         };
         let mut metrics = vec![metric("acc", acc)];
         metrics.extend(norm.map(|value| metric("acc_norm", value)));
-        self.tell(Body::Task(TaskResult {
+        self.emit(Body::Task(TaskResult {
             task: task.into(),
             version: "1".into(),
             layers,
@@ -45,7 +45,7 @@ impl Story {
 
     /// Reports that a task was not measured.
     fn refuse(&mut self, task: &str, layers: usize, why: &str) {
-        self.tell(Body::Task(TaskResult {
+        self.emit(Body::Task(TaskResult {
             task: task.into(),
             version: "1".into(),
             layers,
@@ -60,7 +60,7 @@ impl Story {
     }
 
     fn perplexity(&mut self, layers: usize, value: f64) {
-        self.tell(Body::Task(TaskResult {
+        self.emit(Body::Task(TaskResult {
             task: "lambada_openai".into(),
             version: "1".into(),
             layers,
@@ -80,7 +80,7 @@ impl Story {
     }
 
     fn sample(&mut self, prompt: &str, greedy: &str, layers: usize) {
-        self.tell(Body::Sample(Sample {
+        self.emit(Body::Sample(Sample {
             prompt: prompt.into(),
             greedy: greedy.into(),
             drawn: format!(
@@ -170,7 +170,7 @@ fn while_tasks_are_measured_header_and_eta_say_that_training_waits() {
     story.train(50, 4, |_| 1.9);
     let mut screen = Screen::new();
     let before = crate::dashboard::eta::seconds(&story.state);
-    story.tell(Body::Tasking(TaskProgress {
+    story.emit(Body::Tasking(TaskProgress {
         task: "piqa".into(),
         number: 1,
         tasks: 2,
@@ -304,10 +304,10 @@ fn the_eta_counts_the_tasks_of_later_evaluations() {
             left: Some(left),
         })
     };
-    story.tell(progress(1, "piqa", 5.0));
+    story.emit(progress(1, "piqa", 5.0));
     let more = crate::dashboard::eta::seconds(&story.state).unwrap() - before - two;
     assert!((more - 17.0).abs() < 1e-6, "{more}");
-    story.tell(progress(1, "arc_easy", 5.0));
+    story.emit(progress(1, "arc_easy", 5.0));
     let more = crate::dashboard::eta::seconds(&story.state).unwrap() - before - two;
     assert!((more - 5.0).abs() < 1e-6, "an operator's tasks: {more}");
 }
@@ -338,7 +338,7 @@ fn what_was_measured_after_a_checkpoint_goes_with_a_rollback() {
     story.task("piqa", 8, 0.7, None, 0.5);
     story.sample("Once", " upon", 8);
     assert_eq!(story.state.task_trend("piqa", "acc"), [0.5, 0.7]);
-    story.tell(Body::Rollback(crate::run::event::Rollback {
+    story.emit(Body::Rollback(crate::run::event::Rollback {
         checkpoint: "b0-s00000100-reference".into(),
         from_seq,
         why: "requested".into(),

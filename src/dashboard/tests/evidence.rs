@@ -12,13 +12,13 @@ impl Story {
     }
 
     fn asked(&mut self, command: Command) {
-        self.tell(Body::Command(CommandGiven {
+        self.emit(Body::Command(CommandGiven {
             id: 7,
             by: By::Keyboard,
             command,
             pid: None,
         }));
-        self.tell(Body::Answer(Answer {
+        self.emit(Body::Answer(Answer {
             id: 7,
             applied: true,
             message: "done".into(),
@@ -104,7 +104,7 @@ fn a_decision_with_newer_figures_is_asked_for_again() {
 #[test]
 fn evaluations_that_are_not_finite_are_insufficient_data_and_a_warning() {
     let mut story = Story::deciding();
-    story.tell(Body::Eval(Evaluation {
+    story.emit(Body::Eval(Evaluation {
         val_loss: None,
         nonfinite: Some(NonFinite::Nan),
         stderr: None,
@@ -137,7 +137,7 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let resumed = |story: &mut Story, round_steps| {
         let mut info = story.state.info.clone().unwrap();
         info.round_steps = round_steps;
-        story.tell(Body::Run(RunEvent {
+        story.emit(Body::Run(RunEvent {
             status: RunStatus::Running,
             info: Some(info),
             message: None,
@@ -161,7 +161,7 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let after = crate::dashboard::eta::seconds(&story.state).unwrap();
     assert!(after > before, "{before} {after}");
     for status in [RunStatus::Paused, RunStatus::Interrupted] {
-        story.tell(Body::Run(RunEvent {
+        story.emit(Body::Run(RunEvent {
             status,
             info: None,
             message: None,

@@ -43,7 +43,7 @@ impl Gallery {
         let mut far = Story::deciding();
         far.eval(1e11);
         let mut noted = Story::gone_back();
-        noted.tell(Body::Warning(Warning {
+        noted.emit(Body::Warning(Warning {
             message: "disk full: ±1 of 2 …".into(),
         }));
         Self {

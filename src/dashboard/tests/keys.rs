@@ -44,7 +44,7 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         screen.press(&story.state, p),
         [Effect::Send(Command::Pause)]
     );
-    story.tell(Body::Run(RunEvent {
+    story.emit(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: None,
@@ -55,7 +55,7 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
     );
     let text = screen.text(&story.state, 80, 24);
     assert!(text.contains("PAUSED") && !text.contains("because"));
-    story.tell(Body::Run(RunEvent {
+    story.emit(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: Some("the finished reference is in memory only ".repeat(3)),
@@ -72,7 +72,7 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         screen.press(&story.state, KeyCode::Char('c')),
         [Effect::Send(Command::Checkpoint)]
     );
-    story.tell(Body::Command(CommandGiven {
+    story.emit(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Checkpoint,

@@ -9,14 +9,14 @@ use crate::run::event::{Answer, Change, CommandGiven, Log, RunEvent, Warning};
 fn the_learning_rate_on_screen_is_the_one_that_was_set() {
     let mut story = Story::deciding();
     let set = |story: &mut Story, id, lr, applied| {
-        story.tell(Body::Command(CommandGiven {
+        story.emit(Body::Command(CommandGiven {
             id,
             by: By::Keyboard,
             command: Command::SetLr { lr },
             pid: None,
         }));
         let message = String::new();
-        story.tell(Body::Answer(Answer {
+        story.emit(Body::Answer(Answer {
             id,
             applied,
             message,
@@ -38,7 +38,7 @@ fn what_is_set_is_marked_and_listed() {
             old: old.into(),
             new: new.into(),
         });
-        story.tell(Body::Answer(Answer {
+        story.emit(Body::Answer(Answer {
             id,
             applied: true,
             message: "done".into(),
@@ -85,7 +85,7 @@ fn a_long_notice_is_wrapped_and_all_of_it_can_be_read() {
     assert!(joined.split_whitespace().any(|w| w == "end"), "{text}");
     // A note that is cut ends with an ellipsis.
     let mut story = Story::deciding();
-    story.tell(Body::Warning(Warning {
+    story.emit(Body::Warning(Warning {
         message: "long ".repeat(40),
     }));
     let text = Screen::new().text(&story.state, 80, 24);
@@ -130,10 +130,10 @@ fn one_who_comes_back_sees_what_has_happened() {
     let left = Body::Log(Log {
         message: crate::run::presence::departure("ada@pts/3 (pid 7)"),
     });
-    story.tell(left);
+    story.emit(left);
     assert!(crate::run::since::of(&story.state).is_none());
     story.train(50, 4, |_| 1.5);
-    story.tell(Body::Warning(Warning {
+    story.emit(Body::Warning(Warning {
         message: "the disk is nearly full".into(),
     }));
     story.decision(9);
@@ -194,7 +194,7 @@ fn leaving_says_what_becomes_of_the_training() {
             message: message.map(String::from),
         })
     };
-    story.tell(pause(Some("100 steps over budget: D to decide")));
+    story.emit(pause(Some("100 steps over budget: D to decide")));
     let text = words(&story, None);
     assert!(text.contains("detach - waits for your answer"), "{text}");
     let words_of = text.split(|c: char| c.is_whitespace() || c == '│');
@@ -207,7 +207,7 @@ fn leaving_says_what_becomes_of_the_training() {
     let mut story = Story::new();
     story.phase(Phase::Reference, 8, 200, Start::Random);
     story.train(50, 8, |_| 2.0);
-    story.tell(pause(None));
+    story.emit(pause(None));
     let text = words(&story, None);
     assert!(
         text.contains("detach - stays paused in the background"),

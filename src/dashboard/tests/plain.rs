@@ -19,7 +19,7 @@ fn console() -> Console {
 
 /// Returns the lines that the next event prints.
 fn printed(story: &mut Story, body: Body, answers: Answers<'_>) -> Vec<String> {
-    let event = story.tell(body);
+    let event = story.emit(body);
     let text = lines().of_event(&story.state, &event, answers).text;
     text.unwrap_or_default().lines().map(String::from).collect()
 }
@@ -100,7 +100,7 @@ fn a_line_has_the_time_and_the_step_of_its_phase_and_each_event_its_own() {
 #[test]
 fn the_budget_follows_what_moves_the_end() {
     let mut story = Story::deciding();
-    story.tell(Body::Command(CommandGiven {
+    story.emit(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Extend { steps: 100 },
@@ -195,7 +195,7 @@ fn a_pause_names_what_ends_it_and_no_keys() {
     story.checkpoint();
     story.not_a_number();
     let why = "loss or gradient is not finite at step 210 of round 1; the update was skipped";
-    let event = story.tell(paused(Some(&format!(
+    let event = story.emit(paused(Some(&format!(
         "{why}: p trains on with the next batch, R rolls back"
     ))));
     let lines = Lines::of_zone(&RunDir::at(tmp.path()), TimeZone::UTC);

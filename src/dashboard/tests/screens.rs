@@ -135,14 +135,14 @@ fn many_layers_and_hostile_names_stay_inside_their_panels() {
     let mut story = Story::new();
     let mut info = story.state.info.clone().unwrap();
     info.name = "evil\u{1b}[2J\u{202e}name".into();
-    story.tell(Body::Run(RunEvent {
+    story.emit(Body::Run(RunEvent {
         status: RunStatus::Running,
         info: Some(info),
         message: None,
     }));
     story.phase(Phase::Reference, 48, 1000, Start::Random);
     story.train(100, 48, |_| 2.0);
-    story.tell(Body::Warning(Warning {
+    story.emit(Body::Warning(Warning {
         message: "disk\r\n\u{9b}2J full".into(),
     }));
     let text = Screen::new().text(&story.state, 80, 24);

@@ -62,7 +62,7 @@ impl Story {
             ringing: None,
             tasks: None,
         };
-        story.tell(Body::Run(RunEvent {
+        story.emit(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: Some(info),
             message: None,
@@ -71,7 +71,7 @@ impl Story {
     }
 
     /// Folds the next event, and returns it.
-    pub fn tell(&mut self, body: Body) -> Event {
+    pub fn emit(&mut self, body: Body) -> Event {
         self.seq += 1;
         let event = Event {
             v: FORMAT_VERSION,
@@ -92,7 +92,7 @@ impl Story {
         (self.phase, self.began) = (phase, self.step);
         let source_layers = (0..layers).collect();
         let parameters = 200_000 * layers as u64;
-        self.tell(Body::Phase(PhaseEvent {
+        self.emit(Body::Phase(PhaseEvent {
             layers,
             parameters,
             steps,
@@ -108,7 +108,7 @@ impl Story {
         for i in (10..=steps).step_by(10) {
             self.step += 10;
             let noise = 0.05 * ((self.step * 7919 % 101) as f64 / 101.0 - 0.5);
-            self.tell(Body::Train(TrainMetrics {
+            self.emit(Body::Train(TrainMetrics {
                 loss: Some(loss(i as f64) + noise),
                 lr: 1e-3,
                 grad_norm: Some(1.25),
@@ -130,7 +130,7 @@ impl Story {
             })
             .collect();
         let lazy_layers = (0..layers).filter(|l| *l == 7).collect();
-        self.tell(Body::Probe(Probe {
+        self.emit(Body::Probe(Probe {
             rank: max_rank.iter().map(|r| vec![*r; 4]).collect(),
             sink: Vec::new(),
             avg_mass: vec![0.5; layers],
@@ -150,7 +150,7 @@ impl Story {
     /// Logs a training loss that is NaN, ten steps later.
     pub fn not_a_number(&mut self) {
         self.step += 10;
-        self.tell(Body::Train(TrainMetrics {
+        self.emit(Body::Train(TrainMetrics {
             nonfinite: Some(NonFinite::Nan),
             lr: 1e-3,
             tokens: 1024 * self.step,
@@ -161,7 +161,7 @@ impl Story {
 
     pub fn eval(&mut self, val_loss: f64) {
         let gap = self.state.benchmark().map(|b| val_loss - b);
-        self.tell(Body::Eval(Evaluation {
+        self.emit(Body::Eval(Evaluation {
             val_loss: Some(val_loss),
             nonfinite: None,
             stderr: Some(0.01),
@@ -191,7 +191,7 @@ impl Story {
             start: Start::Inherit,
             matched: gap.is_some_and(|g| g <= 0.0),
         };
-        self.tell(Body::Phase(PhaseEvent {
+        self.emit(Body::Phase(PhaseEvent {
             layers,
             parameters: result.parameters,
             steps: result.steps,
@@ -204,7 +204,7 @@ impl Story {
     }
 
     pub fn checkpoint(&mut self) {
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name: format!("b0-s{:08}-{}", self.step, self.phase),
             bytes: 1 << 20,
             seconds: 0.1,
@@ -252,7 +252,7 @@ impl Story {
             suggestion: Suggestion::Grow,
             why: "4 layers are 0.0412 ±0.0023 behind the reference".into(),
         };
-        self.tell(Body::Decision(Decision {
+        self.emit(Body::Decision(Decision {
             id,
             status: DecisionStatus::Open,
             reason: DecisionReason::EndOfSteps,
@@ -285,7 +285,7 @@ impl Story {
         story.phase(Phase::Reference, 8, 1_000_000, Start::Random);
         for i in 0..events {
             story.step += 1;
-            story.tell(Body::Train(TrainMetrics {
+            story.emit(Body::Train(TrainMetrics {
                 loss: Some(2.0 + (i % 97) as f64 / 100.0),
                 nonfinite: None,
                 lr: 1e-3,
@@ -310,7 +310,7 @@ impl Story {
         let (from_seq, step) = (story.seq, story.step);
         story.train(300, 8, |i| 2.02 + 0.3 * (i / 300.0).powi(2));
         story.step = step;
-        story.tell(Body::Rollback(Rollback {
+        story.emit(Body::Rollback(Rollback {
             checkpoint: "b0-s00000400-reference".into(),
             from_seq,
             why: "the loss jumped".into(),
@@ -325,7 +325,7 @@ impl Story {
         let mut story = Self::deciding();
         story.end(4, Some(0.0412));
         story.phase(Phase::Round(2), 6, 200, Start::Restart);
-        story.tell(Body::Grow(Growth {
+        story.emit(Body::Grow(Growth {
             from_layers: 4,
             to_layers: 6,
             added: vec![4, 5],
@@ -339,7 +339,7 @@ impl Story {
         story.train(200, 6, |i| 2.4 + 3.0 * (-i / 60.0).exp());
         story.end(6, Some(0.41));
         let outcome = Some(Outcome::Matched);
-        story.tell(Body::Done(Done {
+        story.emit(Body::Done(Done {
             outcome,
             failed: false,
             message: "6 of 8 layers, gap -0.0123 ±0.0023".into(),

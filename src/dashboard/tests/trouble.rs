@@ -17,7 +17,7 @@ fn diverged() -> Story {
 
 impl Story {
     fn set_lr(&mut self) {
-        self.tell(Body::Command(CommandGiven {
+        self.emit(Body::Command(CommandGiven {
             id: 90,
             by: By::Keyboard,
             command: Command::SetLr { lr: 900.0 },
@@ -274,7 +274,7 @@ fn a_branch_that_was_left_stays_in_sight_however_far_it_went() {
     let seq = story.seq;
     story.train(700, 8, |i| 2.5 + i / 1000.0);
     story.step = 100;
-    story.tell(Body::Rollback(Rollback {
+    story.emit(Body::Rollback(Rollback {
         checkpoint: "b0-s00000100-reference".into(),
         from_seq: seq,
         why: "requested".into(),

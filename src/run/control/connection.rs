@@ -63,7 +63,7 @@ pub(super) async fn serve(stream: UnixStream, shared: &Arc<Shared>) {
         let who = pid.map_or("a client".into(), |pid| format!("process {pid}"));
         if shared.may_log() {
             let attendance = shared.hub.attendance();
-            attendance.tell(format!("control socket: {who} refused: {message}"));
+            attendance.print(format!("control socket: {who} refused: {message}"));
         }
         let _ = client.say(&Outgoing::Error { message }).await;
     }

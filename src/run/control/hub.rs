@@ -111,7 +111,7 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -123,7 +123,7 @@ impl Hub {
     /// Takes in one event.
     pub fn publish(&self, event: &Event) {
         self.lock().ring.push(event);
-        self.tell();
+        self.notify();
     }
 
     /// Returns the sink that passes the [run](SharedRun)'s events on to the clients, and their end when it is dropped.
@@ -138,7 +138,7 @@ impl Hub {
     /// The trainer has ended.
     pub fn end(&self) {
         self.lock().over = true;
-        self.tell();
+        self.notify();
     }
 
     /// Returns the events after number `after`, at most a few hundred lines at once.
@@ -196,10 +196,10 @@ impl Hub {
     /// Gives control to `who`, taking it from the present controller.
     pub fn take_control(&self, who: Controller) {
         let former = std::mem::replace(&mut self.lock().holder, who);
-        self.tell_control(former, who);
+        self.announce_control(former, who);
     }
 
-    fn tell_control(&self, former: Controller, who: Controller) {
+    fn announce_control(&self, former: Controller, who: Controller) {
         if former != who {
             let (from, who) = {
                 let inner = self.lock();
@@ -208,8 +208,8 @@ impl Hub {
             let from = from.map(|w| format!(" from {w}")).unwrap_or_default();
             let who = who.unwrap_or_default();
             self.attendance
-                .tell(format!("control taken by {who}{from}"));
-            self.tell();
+                .print(format!("control taken by {who}{from}"));
+            self.notify();
         }
     }
 
@@ -224,9 +224,9 @@ impl Hub {
             inner.holder = Controller::Free;
             drop(inner);
             if let (Controller::Client { .. }, Some(name)) = (who, name) {
-                self.attendance.tell(departure(&name));
+                self.attendance.print(departure(&name));
             }
-            self.tell();
+            self.notify();
         }
     }
 
@@ -244,7 +244,7 @@ impl Hub {
             _ => {
                 let former = std::mem::replace(&mut inner.holder, who);
                 drop(inner);
-                self.tell_control(former, who);
+                self.announce_control(former, who);
                 Ok(())
             }
         }

@@ -73,7 +73,7 @@ impl Server {
         };
         if let Err(why) = &listening {
             let attendance = shared.hub.attendance();
-            attendance.tell(format!(
+            attendance.print(format!(
                 "no control socket yet: {why}; attach and ctl cannot reach this run until one of these places works; \
                  retrying every {} s. `heirloom watch` follows the run, and `kill {}` ends it after a checkpoint",
                 RETRY.as_secs(),
@@ -132,7 +132,7 @@ async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
             if let Some(now) = &listening {
                 let place = text::path(now.bound.path());
                 let attendance = shared.hub.attendance();
-                attendance.tell(format!("control socket at {place}"));
+                attendance.print(format!("control socket at {place}"));
             }
             continue;
         };

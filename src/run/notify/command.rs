@@ -290,7 +290,7 @@ impl Worker {
             let _ = log.write_all(format!("{line}\n").as_bytes());
         }
         match outcome.is_success() {
-            true => self.place.attendance.tell(line),
+            true => self.place.attendance.print(line),
             false => self.place.attendance.warn(line),
         }
     }

@@ -150,7 +150,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         position: position.clone(),
         info: state.info.clone(),
         core: Core {
-            status: state.told_status(),
+            status: state.reported_status(),
             ..state.core.clone()
         },
         seq: state.seq,

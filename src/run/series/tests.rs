@@ -23,7 +23,7 @@ pub(super) struct Story {
 }
 
 impl Story {
-    fn tell(&mut self, body: Body) -> u64 {
+    fn emit(&mut self, body: Body) -> u64 {
         self.seq += 1;
         let event = Event {
             v: FORMAT_VERSION,
@@ -43,7 +43,7 @@ impl Story {
 
     fn phase(&mut self, phase: Phase, result: Option<PhaseResult>) {
         self.phase = phase;
-        self.tell(Body::Phase(PhaseEvent {
+        self.emit(Body::Phase(PhaseEvent {
             layers: 4,
             parameters: 10,
             steps: 1000,
@@ -61,7 +61,7 @@ impl Story {
             self.step += 1;
             let loss = 5.0 / (1.0 + self.step as f64).ln() + (self.step % 17) as f64 / 100.0;
             let broken = self.step.is_multiple_of(997);
-            self.tell(Body::Train(TrainMetrics {
+            self.emit(Body::Train(TrainMetrics {
                 loss: (!broken).then_some(loss),
                 nonfinite: broken.then_some(NonFinite::Nan),
                 lr: 1e-3 / 3.0,
@@ -71,7 +71,7 @@ impl Story {
                 ..Default::default()
             }));
             if i % 10 == 9 {
-                self.tell(Body::Eval(Evaluation {
+                self.emit(Body::Eval(Evaluation {
                     val_loss: (!broken).then_some(loss + 0.1),
                     nonfinite: None,
                     stderr: Some(0.01),
@@ -85,7 +85,7 @@ impl Story {
             }
             if i % 50 == 49 {
                 let layers = 2 + self.branch as usize;
-                self.tell(Body::Probe(Probe {
+                self.emit(Body::Probe(Probe {
                     max_rank: vec![loss; layers],
                     sink: Vec::new(),
                     avg_mass: vec![0.5; layers],
@@ -106,13 +106,13 @@ impl Story {
 
     fn checkpoint(&mut self) -> u64 {
         let (name, reason) = (format!("s{}", self.step), "schedule".to_string());
-        let begun = self.tell(Body::Checkpointing(CheckpointBegun {
+        let begun = self.emit(Body::Checkpointing(CheckpointBegun {
             name: name.clone(),
             reason: reason.clone(),
         }));
         let of_step = self.step;
         self.train(3);
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name,
             bytes: 1,
             seconds: 0.1,
@@ -135,7 +135,7 @@ impl Story {
             phase: Phase::Reference,
             branch: 0,
         };
-        story.tell(Body::Run(RunEvent {
+        story.emit(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: None,
             message: Some("\"quoted\" ±".into()),
@@ -168,7 +168,7 @@ impl Story {
         let at_b = story.step;
         story.train(events / 4);
         (story.branch, story.step) = (1, at_a);
-        story.tell(Body::Rollback(Rollback {
+        story.emit(Body::Rollback(Rollback {
             checkpoint: "a".into(),
             from_seq: a,
             why: "asked".into(),
@@ -177,7 +177,7 @@ impl Story {
         story.train(events / 3);
         story.checkpoint();
         (story.branch, story.step) = (0, at_b);
-        story.tell(Body::Resumed(Resumed {
+        story.emit(Body::Resumed(Resumed {
             from_seq: b,
             checkpoint: "b".into(),
             overruled: Vec::new(),

@@ -127,7 +127,7 @@ impl RunState {
     /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works on
     /// it. The next event undoes this, and so does settling again once there is such a process.
     pub fn settle(&mut self, alive: bool) {
-        let told = self.told_status();
+        let told = self.reported_status();
         let shown = match told {
             Status::Running | Status::Paused if !alive => Status::Interrupted,
             told => told,
@@ -145,7 +145,7 @@ impl RunState {
     }
 
     /// Returns the status according to the journal, whether or not a process works on the run.
-    pub fn told_status(&self) -> Status {
+    pub fn reported_status(&self) -> Status {
         self.journaled.unwrap_or(self.core.status)
     }
 

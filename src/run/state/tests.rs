@@ -22,7 +22,7 @@ struct Run {
 }
 
 impl Run {
-    fn tell(&mut self, body: Body) -> u64 {
+    fn emit(&mut self, body: Body) -> u64 {
         self.seq += 1;
         self.state.apply(&Event {
             v: FORMAT_VERSION,
@@ -41,8 +41,8 @@ impl Run {
     /// A running reference phase.
     fn begun() -> Self {
         let mut run = Self::default();
-        run.tell(status(RunStatus::Started));
-        run.tell(Body::Phase(PhaseEvent {
+        run.emit(status(RunStatus::Started));
+        run.emit(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 10,
             steps: 1000,
@@ -58,7 +58,7 @@ impl Run {
     fn train(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step += 1;
-            self.tell(Body::Train(TrainMetrics {
+            self.emit(Body::Train(TrainMetrics {
                 loss: Some(self.step as f64 + 1000.0 * f64::from(self.branch)),
                 nonfinite: None,
                 lr: 1e-3,
@@ -74,12 +74,12 @@ impl Run {
     fn begin_checkpoint(&mut self) -> u64 {
         let name = format!("b{}-s{}", self.branch, self.step);
         let reason = "schedule".into();
-        self.tell(Body::Checkpointing(CheckpointBegun { name, reason }))
+        self.emit(Body::Checkpointing(CheckpointBegun { name, reason }))
     }
 
     /// The background write ends, some steps after its beginning.
     fn end_checkpoint(&mut self, begun: u64, of_step: u64) {
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name: format!("b{}-s{of_step}", self.branch),
             bytes: 1,
             seconds: 1.0,
@@ -101,7 +101,7 @@ impl Run {
     fn roll_back(&mut self, from_seq: u64, step: u64) {
         self.branch += 1;
         self.step = step;
-        self.tell(Body::Rollback(Rollback {
+        self.emit(Body::Rollback(Rollback {
             checkpoint: format!("s{step}"),
             from_seq,
             why: "asked".into(),
@@ -112,7 +112,7 @@ impl Run {
     fn resume(&mut self, from_seq: u64, step: u64, branch: u32) {
         (self.step, self.branch) = (step, branch);
         let checkpoint = format!("s{step}");
-        self.tell(Body::Resumed(Resumed {
+        self.emit(Body::Resumed(Resumed {
             from_seq,
             checkpoint,
             overruled: Vec::new(),
@@ -164,7 +164,7 @@ fn a_rollback_restores_the_core_and_keeps_what_it_left_in_sight() {
     let a = run.checkpoint();
     let core = run.state.core.clone();
     run.train(4);
-    run.tell(Body::Phase(PhaseEvent {
+    run.emit(Body::Phase(PhaseEvent {
         layers: 2,
         parameters: 10,
         steps: 9,
@@ -189,7 +189,7 @@ fn a_rollback_restores_the_core_and_keeps_what_it_left_in_sight() {
         schedule: None,
         planned: Vec::new(),
     }));
-    run.tell(status(RunStatus::Paused));
+    run.emit(status(RunStatus::Paused));
     assert!(run.state.core.reference.is_some());
     run.roll_back(a, 5);
     assert_eq!(run.state.core.status, Status::Paused, "it stays as it was");
@@ -357,7 +357,7 @@ fn a_remark_is_marked_and_outlives_a_rollback() {
     run.train(5);
     let a = run.checkpoint();
     run.train(2);
-    run.tell(Body::Command(CommandGiven {
+    run.emit(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Note {

@@ -16,7 +16,7 @@ impl Story {
             run: RunState::default(),
             step: 40,
         };
-        story.tell(Body::Phase(PhaseEvent {
+        story.emit(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 1,
             steps: 100,
@@ -29,7 +29,7 @@ impl Story {
         story
     }
 
-    fn tell(&mut self, body: Body) {
+    fn emit(&mut self, body: Body) {
         let seq = self.run.seq + 1;
         let event = Event {
             step: self.step,
@@ -45,7 +45,7 @@ impl Story {
     fn train(&mut self, loss: f64) {
         self.step += 10;
         let (loss, nonfinite) = crate::run::event::finite(loss);
-        self.tell(Body::Train(TrainMetrics {
+        self.emit(Body::Train(TrainMetrics {
             grad_norm: loss.map(|_| 1.0),
             loss,
             nonfinite,
@@ -54,7 +54,7 @@ impl Story {
             tokens_per_second: 1.0,
             ..Default::default()
         }));
-        self.tell(Body::Run(RunEvent {
+        self.emit(Body::Run(RunEvent {
             status: RunStatus::Running,
             info: None,
             message: None,
@@ -63,7 +63,7 @@ impl Story {
 
     fn eval(&mut self, val: f64) {
         let (val_loss, nonfinite) = crate::run::event::finite(val);
-        self.tell(Body::Eval(Evaluation {
+        self.emit(Body::Eval(Evaluation {
             val_loss,
             nonfinite,
             stderr: Some(0.01),
@@ -78,7 +78,7 @@ impl Story {
 
     fn checkpoint(&mut self) -> String {
         let name = format!("b0-s{:08}-round-1", self.step);
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name: name.clone(),
             bytes: 1,
             seconds: 0.1,
@@ -93,7 +93,7 @@ impl Story {
     }
 
     fn pause(&mut self, why: &str) {
-        self.tell(Body::Run(RunEvent {
+        self.emit(Body::Run(RunEvent {
             status: RunStatus::Paused,
             info: None,
             message: Some(why.into()),
@@ -102,7 +102,7 @@ impl Story {
 
     fn warn(&mut self, message: &str) {
         let message = message.into();
-        self.tell(Body::Warning(Warning { message }));
+        self.emit(Body::Warning(Warning { message }));
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -222,7 +222,7 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
     );
     assert!(trouble.what.contains("only 3 MB are free") && trouble.what.contains("at step 10"));
     // A rollback does not free the disk; a process that resumes begins without trouble.
-    story.tell(Body::Rollback(Rollback {
+    story.emit(Body::Rollback(Rollback {
         checkpoint: "best".into(),
         from_seq: 1,
         why: "to try again".into(),
@@ -230,7 +230,7 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
     }));
     assert_eq!(story.trouble().unwrap().kind, Kind::Disk);
     let (from_seq, checkpoint) = (story.run.seq, "best".into());
-    story.tell(Body::Resumed(Resumed {
+    story.emit(Body::Resumed(Resumed {
         from_seq,
         checkpoint,
         overruled: Vec::new(),
@@ -275,7 +275,7 @@ fn silence_and_a_process_that_is_gone_are_trouble() {
         trouble.commands("mine"),
         ["resume: heirloom train --resume mine"]
     );
-    story.tell(Body::Run(RunEvent {
+    story.emit(Body::Run(RunEvent {
         status: RunStatus::Interrupted,
         info: None,
         message: None,

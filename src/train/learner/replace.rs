@@ -26,7 +26,7 @@ impl Learner {
         trainable: bool,
         fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
     ) -> Result<()> {
-        self.peers.tell(|| Instruction::Replace {
+        self.peers.announce(|| Instruction::Replace {
             shape: shape.clone(),
             trainable,
         })?;

@@ -29,7 +29,7 @@ impl Learner {
             let each = &mut |f: Finished<'_>| each(f.rows);
             return scorer.score(self.model()?, prepared, &Known::new(), each);
         }
-        self.peers.tell(|| Instruction::Score { vocab })?;
+        self.peers.announce(|| Instruction::Score { vocab })?;
         self.peers.hand_out(prepared)?;
         let scores = self.score_together(prepared, vocab, each)?;
         self.peers.done();

@@ -21,7 +21,7 @@ impl Learner {
         if !optimizer.share().is_sharded() {
             return Ok(optimizer.gather(moment, range)?);
         }
-        self.peers.tell(|| Instruction::Moments {
+        self.peers.announce(|| Instruction::Moments {
             moment,
             range: range.clone(),
         })?;
@@ -36,7 +36,7 @@ impl Learner {
     /// When a rank has not enough memory for the teacher, or is lost.
     pub fn set_teacher(&mut self, teacher: Option<Teacher>) -> Result<()> {
         let shape = || teacher.as_ref().map(|teacher| teacher.config().clone());
-        self.peers.tell(|| Instruction::Teach(shape()))?;
+        self.peers.announce(|| Instruction::Teach(shape()))?;
         self.free_teacher();
         match teacher {
             Some(teacher) => self.teach_together(Ok(teacher)),
@@ -82,7 +82,7 @@ impl Learner {
     /// # Errors
     /// When a rank is lost.
     pub fn take_pace(&mut self) -> Result<Vec<Pace>> {
-        self.peers.tell(|| Instruction::Pace)?;
+        self.peers.announce(|| Instruction::Pace)?;
         let all = self.peers.collect(std::mem::take(&mut self.pace))?;
         self.peers.done();
         Ok(all)

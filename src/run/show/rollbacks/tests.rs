@@ -15,7 +15,7 @@ struct Run {
 }
 
 impl Run {
-    fn tell(&mut self, body: Body) -> u64 {
+    fn emit(&mut self, body: Body) -> u64 {
         self.seq += 1;
         self.state.apply(&Event {
             v: FORMAT_VERSION,
@@ -36,7 +36,7 @@ impl Run {
 
     fn begin(&mut self, round: u32) {
         (self.round, self.began) = (round, self.step);
-        self.tell(Body::Phase(PhaseEvent {
+        self.emit(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 10,
             steps: 100,
@@ -50,7 +50,7 @@ impl Run {
 
     fn eval(&mut self, step: u64, val_loss: Option<f64>) {
         self.step = step;
-        self.tell(Body::Eval(Evaluation {
+        self.emit(Body::Eval(Evaluation {
             val_loss,
             nonfinite: None,
             stderr: Some(0.1),
@@ -66,11 +66,11 @@ impl Run {
     fn checkpoint(&mut self) -> u64 {
         let name = format!("b0-s{}", self.step);
         let reason = "schedule".into();
-        let begun = self.tell(Body::Checkpointing(CheckpointBegun {
+        let begun = self.emit(Body::Checkpointing(CheckpointBegun {
             name: name.clone(),
             reason,
         }));
-        self.tell(Body::Checkpoint(CheckpointWritten {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name,
             bytes: 1,
             seconds: 1.0,
@@ -86,7 +86,7 @@ impl Run {
 
     fn roll_back(&mut self, from_seq: u64, step: u64) {
         self.step = step;
-        self.tell(Body::Rollback(Rollback {
+        self.emit(Body::Rollback(Rollback {
             checkpoint: format!("b0-s{step}"),
             from_seq,
             why: "asked".into(),

@@ -10,7 +10,7 @@ impl Run {
             old: old.into(),
             new: new.into(),
         });
-        self.tell(Body::Answer(Answer {
+        self.emit(Body::Answer(Answer {
             id: 1,
             applied: true,
             message: "done".into(),
@@ -74,7 +74,7 @@ fn a_rollback_and_a_resume_return_to_what_was_set_at_the_checkpoint() {
     assert_eq!(run.set_values(), "clip 0.5 (was 1)");
     // The config has another value since.
     let overruled = vec!["clip".into()];
-    run.tell(Body::Resumed(Resumed {
+    run.emit(Body::Resumed(Resumed {
         from_seq: at,
         checkpoint: "s0".into(),
         overruled,

@@ -8,20 +8,20 @@ use crate::run::event::{DecisionReason, DecisionStatus, Evidence, Plateau, Sugge
 impl Run {
     fn asked(&mut self, command: Command, applied: bool) {
         let id = self.seq + 1;
-        self.tell(Body::Command(CommandGiven {
+        self.emit(Body::Command(CommandGiven {
             id,
             by: By::Control,
             command,
             pid: None,
         }));
         // Another command's answer does not count.
-        self.tell(Body::Answer(Answer {
+        self.emit(Body::Answer(Answer {
             id: id + 1000,
             applied: true,
             message: "done".into(),
             change: None,
         }));
-        self.tell(Body::Answer(Answer {
+        self.emit(Body::Answer(Answer {
             id,
             applied,
             message: "done".into(),
@@ -118,7 +118,7 @@ fn evidence_tells_its_age_wherever_it_is_shown_later() {
     let mut run = Run::begun();
     run.train(30);
     // A journal of an earlier version, whose evidence belongs to the event's step.
-    run.tell(decision(None, true));
+    run.emit(decision(None, true));
     let words = |run: &Run| {
         let open = run.state.core.decision.as_ref().unwrap();
         open.evidence_words(run.state.core.step)
@@ -126,7 +126,7 @@ fn evidence_tells_its_age_wherever_it_is_shown_later() {
     assert_eq!(words(&run), "evidence of step 30");
     run.train(1);
     assert_eq!(words(&run), "evidence of step 30, 1 step old");
-    run.tell(decision(Some(10), true));
+    run.emit(decision(Some(10), true));
     assert_eq!(words(&run), "evidence of step 10, 21 steps old");
     let note = |run: &Run| run.state.notes.back().unwrap().text.clone();
     assert_eq!(
@@ -134,7 +134,7 @@ fn evidence_tells_its_age_wherever_it_is_shown_later() {
         "decision (evidence of step 10, 21 steps old): 2 layers are behind"
     );
     assert_eq!(run.state.core.decision.as_ref().unwrap().phase_step, 10);
-    run.tell(decision(Some(10), false));
+    run.emit(decision(Some(10), false));
     assert_eq!(
         note(&run),
         "decided: grow by 1 (keep) (on evidence of step 10, 21 steps old)"

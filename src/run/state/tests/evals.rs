@@ -5,7 +5,7 @@ use crate::run::event::Evaluation;
 
 impl Run {
     fn phase(&mut self) {
-        self.tell(Body::Phase(PhaseEvent {
+        self.emit(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 10,
             steps: 1000,
@@ -20,7 +20,7 @@ impl Run {
     fn evaluate(&mut self, times: u64) {
         for _ in 0..times {
             self.step += 1;
-            self.tell(Body::Eval(Evaluation {
+            self.emit(Body::Eval(Evaluation {
                 val_loss: Some(self.step as f64),
                 ..Evaluation::default()
             }));

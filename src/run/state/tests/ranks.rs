@@ -28,7 +28,7 @@ impl Run {
     fn time(&mut self, world: usize, steps: u64) {
         for _ in 0..steps {
             self.step += 1;
-            self.tell(Body::Ranks(times(world, self.step)));
+            self.emit(Body::Ranks(times(world, self.step)));
         }
     }
 }

@@ -49,8 +49,8 @@ fn ranks_leave_as_rank_0_does() {
 fn a_rank_whose_rank_0_is_lost_in_a_step_fails() {
     let heard = follower_of(|peers, dataset| {
         let run = Run::new(&peers, dataset, None);
-        peers.tell(|| Instruction::Evaluate).unwrap();
-        let again = peers.tell(|| Instruction::Evaluate).unwrap_err();
+        peers.announce(|| Instruction::Evaluate).unwrap();
+        let again = peers.announce(|| Instruction::Evaluate).unwrap_err();
         assert!(again.to_string().contains("out of step"), "{again}");
         drop(run);
     });
