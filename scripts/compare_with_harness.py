@@ -9,8 +9,8 @@
 
 HEIRLOOM_DATA names the directory with `piqa/` and `wikitext-2/`. The harness gets heirloom's Hugging Face export (f32): its
 own reading of the GGUF file splits SmolLM2's text wrongly. `--limit` takes the first N questions of PIQA, `--pages` the first N
-pages of WikiText (0: leave either out). `--keep DIR` keeps each of the harness's answers as soon as it is computed, so that the
-same command continues after an interrupt.
+pages of WikiText (0: leave either out). `--keep DIR` keeps each answer of both programs as soon as it is computed, so that the same
+command continues after an interrupt.
 
 Compared are the texts and token ids of all requests, log-likelihoods, and metrics. The harness computes its log-softmax in f64
 (`softmax_dtype`). A page's log-likelihood may differ by 1e-3 and a millionth of its size. Prints each figure with its limit and
@@ -18,6 +18,7 @@ Compared are the texts and token ids of all requests, log-likelihoods, and metri
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -67,11 +68,20 @@ def by_harness(task, documents, export, scratch, keep):
     }
 
 
-def by_heirloom(heirloom, model, task, n, data, scratch):
-    samples = Path(scratch) / f"{task}.jsonl"
-    command = [heirloom, "eval", model, "--tasks", task, "--data", data, "--limit", str(n), "--device", "cpu", "--json", "--samples", samples]
-    report = subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE).stdout
-    return json.loads(report)["results"][task], [json.loads(line) for line in samples.read_text().splitlines()]
+def by_heirloom(heirloom, model, task, n, data, place):
+    """Returns the results and the samples; they stay at `place`, where a repeated call finds them, or continues after an interrupt."""
+    out, samples = place.with_suffix(".json"), place.with_suffix(".jsonl")
+    if not (out.exists() and samples.exists()):
+        command = [heirloom, "eval", model, "--tasks", task, "--data", data, "--limit", str(n), "--device", "cpu", "--out", out, "--samples", samples]
+        subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
+    return json.loads(out.read_text())["results"][task], [json.loads(line) for line in samples.read_text().splitlines()]
+
+
+def digest(*paths):
+    content = hashlib.sha256()
+    for path in paths:
+        content.update(Path(path).read_bytes())
+    return content.hexdigest()[:12]
 
 
 def compare(task, theirs, results, samples):
@@ -128,7 +138,8 @@ def main():
         for task, chosen in documents.items():
             if not chosen:
                 continue
-            results, samples = by_heirloom(a.heirloom, a.model, task, len(chosen), data, scratch)
+            place = Path(a.keep or scratch) / f"{digest(a.heirloom, a.model)}-{task}-{len(chosen)}"
+            results, samples = by_heirloom(a.heirloom, a.model, task, len(chosen), data, place)
             compare(task, by_harness(task, chosen, export, scratch, a.keep), results, samples)
     sys.exit(1 if failures else 0)
 
