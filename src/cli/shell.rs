@@ -46,6 +46,8 @@ impl Man {
         match self.dir {
             None => Ok(say::out(&page(&command)?)?),
             Some(dir) => {
+                std::fs::create_dir_all(&dir)
+                    .with_context(|| format!("cannot create the directory {}", text::path(&dir)))?;
                 write(&command, &dir)?;
                 Ok(say::out(&format!(
                     "wrote the pages to {}\n",

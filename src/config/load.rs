@@ -50,6 +50,12 @@ impl Source {
                 "{word} is {what}; give a config file or the name of a preset"
             )));
         }
+        if let Some(near) = near_file(&path) {
+            let near = text::path(&near);
+            return Err(ConfigError::one(format!(
+                "no file {word}; did you mean {near}?"
+            )));
+        }
         let names: Vec<&str> = presets().iter().map(|p| p.name).collect();
         let hint = match keys::best(word, names.iter().copied(), 0.6) {
             Some(near) => format!("did you mean the preset {near}?"),
@@ -143,4 +149,21 @@ pub(super) fn load_with(
     check::values(&config, &mut draft.places);
     draft.places.finish()?;
     Ok(Loaded { config, base, name })
+}
+
+/// Returns the file next to a missing one that has the most similar name, if one is similar.
+fn near_file(path: &Path) -> Option<PathBuf> {
+    let wanted = path.file_name()?.to_str()?;
+    let parent = path.parent()?;
+    let folder = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let names: Vec<String> = files
+        .filter(|file| file.path().extension().is_some_and(|e| e == "toml"))
+        .filter_map(|file| file.file_name().into_string().ok())
+        .collect();
+    let near = keys::best(wanted, names.iter().map(String::as_str), 0.8)?;
+    Some(parent.join(near))
 }

@@ -168,14 +168,19 @@ pub fn dataset(name: &str, revision: &str, folders: &[String]) -> Result<Vec<Pat
 
 /// Returns the last checkpoint of the last round, and a description of that choice.
 fn result_of(run: &RunDir, checkpoints: &Checkpoints) -> Result<(String, String)> {
-    let names = checkpoints.names().into_iter();
-    let rounds = names.filter_map(|name| {
-        let at = checkpoints.state(&name).ok()?;
-        matches!(at.phase, Phase::Round(_)).then_some((at, name))
+    let names = checkpoints.names();
+    let rounds = names.iter().filter_map(|name| {
+        let at = checkpoints.state(name).ok()?;
+        matches!(at.phase, Phase::Round(_)).then(|| (at, name.clone()))
     });
     let Some((at, name)) = rounds.max_by_key(|(at, _)| at.seq) else {
         let run = run.argument();
-        bail!("there is no checkpoint of a round in {run} yet; its reference is {run}@reference");
+        match names.is_empty() {
+            true => bail!("run {run} has no checkpoint yet"),
+            false => {
+                bail!("run {run} has no checkpoint of a round yet; its newest one is {run}@latest")
+            }
+        }
     };
     let chosen = format!(
         "the last checkpoint of its last round ({}, step {} of {})",

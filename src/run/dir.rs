@@ -34,7 +34,12 @@ pub enum DirError {
     Unwritable { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {source}", text::path(path))]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("no run {} under {}{}", text::clean(run), text::path(runs), hint(near))]
+    #[error(
+        "no run {} under {}{}",
+        text::clean(run),
+        text::path(runs),
+        hint(runs, near)
+    )]
     NotFound {
         run: String,
         runs: PathBuf,
@@ -55,9 +60,17 @@ fn place_advice(source: &io::Error) -> &'static str {
     }
 }
 
-fn hint(near: &[String]) -> String {
-    if near.is_empty() {
-        "; `heirloom ls` lists the runs".into()
+fn hint(runs: &Path, near: &[String]) -> String {
+    if !runs.is_dir() {
+        "; the directory does not exist, --runs DIR names another one".into()
+    } else if near.is_empty() {
+        match runs == Path::new(DEFAULT_RUNS) {
+            true => "; `heirloom ls` lists the runs".into(),
+            false => format!(
+                "; `heirloom ls --runs {}` lists the runs",
+                text::argument(runs)
+            ),
+        }
     } else {
         let near: Vec<String> = near.iter().map(|n| text::sanitize(n).into()).collect();
         format!("; did you mean {}?", near.join(" or "))
@@ -369,7 +382,16 @@ mod tests {
         );
         assert!(!message.contains("books"), "{message}");
         assert!(said("tiny").contains("did you mean tiny-20260102-120000 or tiny-20260101"));
-        assert!(said("zzz").ends_with("`heirloom ls` lists the runs"));
+        assert!(said("zzz").ends_with(&format!(
+            "`heirloom ls --runs {}` lists the runs",
+            text::argument(tmp.path())
+        )));
+        let nowhere = RunDir::open(&tmp.path().join("nowhere"), "zzz").unwrap_err();
+        assert!(
+            nowhere
+                .to_string()
+                .contains("nowhere; the directory does not exist")
+        );
         let path = tmp.path().display().to_string();
         assert!(said(&path).contains("is not a run"));
     }

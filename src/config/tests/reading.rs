@@ -190,6 +190,14 @@ fn presets_load_by_name_and_files_by_path() {
         said,
         "tinny is neither a config file nor a preset; did you mean the preset tiny?"
     );
+    let near = tmp.path().join("mine.tml");
+    let said = Source::named(near.to_str().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("mine.tml; did you mean ") && said.ends_with("mine.toml?"),
+        "{said}"
+    );
     let said = Source::named("none.toml").unwrap_err().to_string();
     assert!(said.ends_with("presets are tiny, books"), "{said}");
     let gone = Source::Path("/nowhere/x.toml".into());

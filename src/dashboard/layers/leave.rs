@@ -20,7 +20,7 @@ pub const ROW: Row = Row {
     id: "leave",
     keys: &["q", "Ctrl-C"],
     footer: "quit",
-    help: "leave: detach, or stop after a checkpoint",
+    help: "leave; a run of this process: detach it, or stop it",
     control: false,
     passes: false,
     differs: Differs::Ends,
