@@ -61,7 +61,7 @@ fn place_advice(source: &io::Error) -> &'static str {
 }
 
 fn hint(runs: &Path, near: &[String]) -> String {
-    if !runs.is_dir() {
+    if runs != Path::new(DEFAULT_RUNS) && !runs.is_dir() {
         "; the directory does not exist, --runs DIR names another one".into()
     } else if near.is_empty() {
         match runs == Path::new(DEFAULT_RUNS) {
