@@ -389,6 +389,11 @@ fn a_resume_past_the_overrun_trains_on() {
     };
     // After a rollback to a state past the end, the run is still paused, and continues after `resume`.
     ok(&["rollback", checkpoint]);
+    let message = branch(34, 1)["message"].to_string();
+    assert_eq!(
+        message,
+        r#""rolled back to step 34 of round 1; p trains on""#
+    );
     ok(&["resume"]);
     branch(41, 1);
     // A decision ends it.

@@ -255,10 +255,15 @@ fn spinning(pid: u32) -> Vec<String> {
 #[test]
 fn a_signal_checkpoints_and_restores_the_terminal() {
     let place = Place::new();
-    let mut pty = start(&place, &[&ASK, &LONG]);
+    let args = ["train", "mini.toml", "--name", "mine"];
+    let args = [&args[..], &ASK, &LONG].concat();
+    // The disk is so slow that the screen shows the stop.
+    let fault = [("HEIRLOOM_FAULT", "rename:1500")];
+    let mut pty = Pty::start_with(&place, &args, 80, 24, &fault);
     pty.see("round 1");
     // The shell's job is the waiting parent; it passes signals on.
     signal(pty.pid(), Signal::SIGTERM);
+    pty.see("stopping after the checkpoint");
     assert_eq!(pty.exit_code(), 75);
     pty.gives_the_screen_back();
     assert_eq!(place.show("mine")["state"], "interrupted");

@@ -169,6 +169,7 @@ impl<'a> App<'a> {
             return Ok(false);
         };
         let now = start.look();
+        self.session.facts.stopping = start.is_stopping();
         let known = &mut self.session.facts.starting;
         if now.is_none()
             && known.is_some()

@@ -18,6 +18,8 @@ pub struct Facts {
     pub argument: String,
     /// Whether the trainer is in this process, so that leaving needs a decision.
     pub owner: bool,
+    /// Whether a signal has asked this process's trainer to stop.
+    pub stopping: bool,
     /// Whether all events have come.
     pub ended: bool,
     /// Share of the journal's past that has been read, from 0 to 1, while it is being read.

@@ -108,7 +108,7 @@ impl Start {
             return None;
         }
         let mut now = self.lock().clone();
-        now.stopping = self.signalled.stop();
+        now.stopping = self.is_stopping();
         Some(now)
     }
 
@@ -136,6 +136,11 @@ impl Start {
     /// with a checkpoint, if it was [asked](Self::interrupt) to.
     pub(super) fn abandon(&self) -> bool {
         self.signalled.abandon()
+    }
+
+    /// Whether a stop was asked for, before or after the run has begun.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.signalled.stop()
     }
 
     /// Asks for a stop.

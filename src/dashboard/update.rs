@@ -8,6 +8,7 @@ use super::commands::{self, Ran};
 use super::keymap::{self, Found};
 use super::keys::Tables;
 use super::layers::decision;
+use super::layers::leave::STOPPING;
 use super::layers::since::Looked;
 use super::message::{Act, Effect};
 use super::session::Facts;
@@ -150,7 +151,13 @@ pub fn on_paste(desk: &mut Desk, text: &str) {
 /// the screen has changed.
 pub fn on_run(desk: &mut Desk, facts: &Facts, run: &RunState, now: Instant) -> bool {
     desk.layers.close_moot(facts, run);
-    let changed = age(&mut desk.ui, now);
+    let stops = facts.stopping && (!desk.ui.quitting || desk.ui.notice.is_none());
+    if stops {
+        // A signal, maybe from before the screen: the trainer notices it only between two steps.
+        desk.ui.quitting = true;
+        desk.ui.notice = Some(STOPPING.into());
+    }
+    let changed = age(&mut desk.ui, now) || stops;
     let Some(before) = desk.ui.awaiting else {
         return changed;
     };

@@ -14,7 +14,8 @@ use super::trainer::Trainer;
 use crate::config::{ObjectiveChoice, PolicyMode};
 use crate::fault;
 use crate::run::command::By;
-use crate::run::event::{Body, Phase, Rollback};
+use crate::run::event::{Body, Phase, Rollback, RunStatus};
+use crate::run::hints::{DECIDE_AGAIN, TRAIN_ON};
 
 /// Seconds between attempts to read a checkpoint.
 const READ_WAITS: [u64; 3] = [1, 2, 5];
@@ -137,16 +138,29 @@ impl Trainer {
         }
     }
 
-    /// Pauses after a rollback of the operator's: under `auto`, the policy would otherwise make the same decision again at once.
+    /// Pauses after a rollback of the operator's that leads to a round's end under `auto`: the policy would otherwise make the same
+    /// decision again at once. A run that waited for an answer stays paused, for a new reason.
     pub(super) fn after_ordered_rollback(&mut self, by: By) {
         if by == By::Decisions {
             return; // what was decided then follows
         }
         let ended = self.state.phase_step >= self.state.due;
-        if self.policy == PolicyMode::Auto && self.state.round() > 0 && ended {
-            let why =
-                "rolled back to a round's end; the policy decides again when the run is resumed";
-            self.pause(Pause::Ordered, Some(why.into()));
-        }
+        let (kind, why) = match self.control.paused() {
+            _ if self.policy == PolicyMode::Auto && self.state.round() > 0 && ended => {
+                let why = "rolled back to a round's end; the policy decides again when the run is resumed";
+                (Pause::Ordered, why.into())
+            }
+            Some(Pause::Waiting) => {
+                let asks = self.policy == PolicyMode::Pause && self.waits_for_decision();
+                let way = if asks { DECIDE_AGAIN } else { TRAIN_ON };
+                (
+                    Pause::Waiting,
+                    format!("rolled back to {}{way}", self.place()),
+                )
+            }
+            Some(Pause::Ordered) | None => return,
+        };
+        self.control.pause(kind);
+        self.report_run(RunStatus::Paused, None, Some(why));
     }
 }

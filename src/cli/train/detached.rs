@@ -246,9 +246,14 @@ fn restore(terminal: Option<&Termios>) {
 }
 
 /// Returns the message for a training that continues without a dashboard, with the command that reaches it.
-/// `is_reachable` means that there is a control socket to attach to.
-pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
+/// `is_reachable` means that there is a control socket to attach to, `is_stopping` that a signal has asked the training to stop.
+pub fn farewell(dir: &RunDir, is_reachable: bool, is_stopping: bool) -> String {
     let (name, run) = (dir.name(), dir.argument());
+    if is_stopping {
+        return format!(
+            "run {name} stops after a checkpoint; resume: heirloom train --resume {run}\n"
+        );
+    }
     let pid = std::process::id();
     let running = format!("run {name} continues in the background (pid {pid})");
     match is_reachable {
@@ -276,4 +281,25 @@ pub fn leave_terminal(log: &Path) {
     let _ = setsid();
     // A failure is ignored: the parent has already ended.
     let _ = send_parent(ALONE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_that_stops_is_not_announced_as_continuing() {
+        let dir = RunDir::at(Path::new("runs/third"));
+        let text = farewell(&dir, true, true);
+        assert!(
+            text.starts_with("run third stops after a checkpoint; resume: heirloom train --resume")
+        );
+        for is_reachable in [true, false] {
+            let text = farewell(&dir, is_reachable, false);
+            assert!(
+                text.starts_with("run third continues in the background"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -42,6 +42,7 @@ use crate::run::notify::command::Notifier;
 use crate::run::presence::Leave;
 use crate::run::state::{self, RunState};
 use crate::run::table;
+use crate::signals::Signalled;
 use crate::threads;
 use crate::train::{Ended, Setup};
 
@@ -248,7 +249,7 @@ impl Args {
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             let name = parts.dir.name();
-            Ok((after_dashboard(shown, session, parts), name))
+            Ok((after_dashboard(shown, session, parts, &signalled), name))
         })
     }
 
@@ -263,11 +264,12 @@ impl Args {
 
     /// Trains in the background: the command that the shell waits for ends once training has begun.
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
+        let signalled = Arc::clone(&plan.signalled);
         let prepared = self.prepare(plan, Progress::Lines, None);
         let (parts, setup) = prepared.map_err(exit::input)?;
         let head = self.head(&setup, &parts.dir, &parts.run);
         let session = self.start(setup)?;
-        let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
+        let _ = say::out(&farewell(&parts, &signalled));
         detached::leave_terminal(&parts.dir.log());
         // From here on stdout is the log.
         let _ = say::out(&head);
@@ -306,7 +308,12 @@ fn read_commands(
 }
 
 /// Waits for the trainer's end. If the dashboard has ended earlier, the shell continues in the meantime.
-fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Parts) -> Ended {
+fn after_dashboard(
+    shown: Result<(Exit, RunState)>,
+    session: Session,
+    parts: Parts,
+    signalled: &Signalled,
+) -> Ended {
     let left = match shown {
         // A start that failed has no session.
         Ok((Exit::Closed | Exit::Stopped | Exit::NotStarted, state)) => {
@@ -317,7 +324,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             return ended;
         }
         Ok((Exit::Detach, _)) => {
-            let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
+            let _ = say::out(&farewell(&parts, signalled));
             Leave::Detached
         }
         // The terminal that would show a message is gone.
@@ -326,7 +333,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             say::err(&format!(
                 "{error:#}; training continues without the dashboard"
             ));
-            let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
+            let _ = say::out(&farewell(&parts, signalled));
             Leave::Failed
         }
     };
@@ -338,9 +345,11 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
     ended
 }
 
-/// Whether attach and ctl can reach the run.
-fn is_reachable(server: &Option<Server>) -> bool {
-    server.as_ref().is_some_and(Server::is_reachable)
+/// Returns the message for a training that continues without a dashboard, or is about to stop.
+fn farewell(parts: &Parts, signalled: &Signalled) -> String {
+    // Whether attach and ctl can reach the run.
+    let is_reachable = parts.server.as_ref().is_some_and(Server::is_reachable);
+    detached::farewell(&parts.dir, is_reachable, signalled.stop())
 }
 
 /// Returns the text that is printed in the shell when a dashboard is closed.

@@ -27,7 +27,8 @@ pub const ROW: Row = Row {
     open,
 };
 
-const STOPPING: &str = "stopping after the checkpoint ...";
+/// The notice of a run that is about to stop.
+pub const STOPPING: &str = "stopping after the checkpoint ...";
 
 /// Entries of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Layer for Leave {
     }
 
     fn is_moot(&self, facts: &Facts, run: &RunState) -> bool {
-        facts.ended || is_over(run.core.status)
+        facts.ended || facts.stopping || is_over(run.core.status)
     }
 
     fn room(&self) -> Room {

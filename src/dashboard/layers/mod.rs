@@ -6,7 +6,7 @@ mod help;
 mod info;
 pub mod input;
 mod layer;
-mod leave;
+pub mod leave;
 pub mod line;
 mod rollback;
 pub mod scroll;

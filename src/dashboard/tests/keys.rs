@@ -36,6 +36,29 @@ fn leaving_asks_the_owner_and_nobody_else() {
 }
 
 #[test]
+fn a_run_that_a_signal_stops_cannot_be_detached() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    // The prompt is open when the signal comes.
+    screen.press(&run, KeyCode::Char('q'));
+    screen.facts.stopping = true;
+    let turn = |screen: &mut Screen| {
+        let Screen { desk, facts, .. } = screen;
+        update::on_run(desk, facts, &run, Instant::now())
+    };
+    assert!(turn(&mut screen), "a frame is due");
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("stopping after the checkpoint"), "{text}");
+    assert!(!text.contains("detach"), "{text}");
+    assert!(!turn(&mut screen), "shown once");
+    assert_eq!(screen.press(&run, KeyCode::Char('q')), []);
+    assert_eq!(screen.press(&run, KeyCode::Enter), []);
+    assert!(turn(&mut screen), "shown again after a key");
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("stopping after the checkpoint"), "{text}");
+}
+
+#[test]
 fn pausing_resuming_and_checkpointing_are_one_key_each() {
     let mut story = Story::deciding();
     let mut screen = Screen::new();
