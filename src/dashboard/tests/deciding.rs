@@ -64,6 +64,62 @@ fn growth_never_goes_beyond_the_layers_there_are() {
 }
 
 #[test]
+fn the_rows_follow_the_chosen_growth() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    for (width, height) in [(80, 24), (120, 40)] {
+        let text = screen.text(&run, width, height);
+        assert!(text.contains("reference layers 4,5"), "{text}");
+        assert!(text.contains("grow 2   2.05"), "{text}");
+    }
+    screen.press(&run, KeyCode::Char('-'));
+    for (width, height) in [(80, 24), (120, 40)] {
+        let text = screen.text(&run, width, height);
+        assert!(text.contains("reference layers 4 "), "{text}");
+        // No round with fewer layers has finished, so the run itself has no forecast.
+        assert!(text.contains("grow 1   insufficient data"), "{text}");
+        assert!(!text.contains("grow 2"), "{text}");
+    }
+}
+
+#[test]
+fn the_layers_of_a_growth_are_named_only_where_they_are_known() {
+    let mut run = Story::deciding().state;
+    run.info.as_mut().unwrap().grow_source = GrowSource::CopyMiddle;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Char('-'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("growing  by 1 layer "), "{text}");
+    // The trainer's costs have the layers of every growth.
+    let evidence = &mut run.core.decision.as_mut().unwrap().evidence;
+    let mut cost = evidence.growth.clone().unwrap();
+    (cost.add, cost.layers, cost.source_layers) = (1, 5, vec![1]);
+    evidence.costs.push(cost);
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Char('-'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("copies of reference layers 1 "), "{text}");
+}
+
+#[test]
+fn more_layers_than_the_maximum_are_refused_with_the_maximum() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    let limit = "6 layers are the maximum (grow.max_layers = 6)";
+    screen.press(&run, KeyCode::Char('-'));
+    screen.press(&run, KeyCode::Char('+'));
+    assert!(!screen.text(&run, 80, 24).contains(limit), "2 are possible");
+    screen.press(&run, KeyCode::Char('+'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains(limit), "{text}");
+    assert!(screen.decision().is_some_and(|p| p.layers == 2));
+}
+
+#[test]
 fn a_growth_by_no_layers_cannot_be_made_smaller() {
     let mut run = Story::deciding().state;
     let decision = run.core.decision.as_mut().unwrap();

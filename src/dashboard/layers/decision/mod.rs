@@ -71,7 +71,11 @@ impl Layer for Decision {
             return Step::Stay;
         }
         match act {
-            Act::More | Act::Less => self.adjust(context.run, act == Act::More),
+            Act::More | Act::Less => {
+                if let Some(limit) = self.adjust(context.run, act == Act::More) {
+                    context.ui.notice = Some(limit);
+                }
+            }
             Act::Mode => {
                 self.mode = match self.mode {
                     GrowMode::Restart => GrowMode::Keep,
