@@ -1,6 +1,7 @@
 //! Tests the keys of the decision prompt, and that a stray key does not decide.
 
 use super::*;
+use crate::dashboard::layers::decision::Entry;
 
 #[test]
 fn the_decision_is_chosen_confirmed_and_sent() {
@@ -156,17 +157,51 @@ fn an_answer_to_a_decision_that_was_replaced_is_not_sent() {
     let mut story = Story::deciding();
     let mut screen = Screen::new();
     screen.press(&story.state, D);
+    screen.press(&story.state, KeyCode::Char('-'));
+    screen.press(&story.state, KeyCode::Char('m'));
     screen.press(&story.state, KeyCode::Enter);
     story.decision(2);
     assert_eq!(screen.press(&story.state, KeyCode::Enter), []);
-    assert!(
-        screen
-            .desk
-            .ui
-            .notice
-            .as_deref()
-            .is_some_and(|n| n.contains("out of date"))
-    );
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.contains("decision out of date: this is"), "{text}");
+    // The prompt stays open with the new evidence, and two further keys confirm the choice.
+    assert!(screen.decision().is_some_and(|p| p.decision.id == 2));
+    assert!(!screen.desk.layers.confirming());
+    assert_eq!(screen.press(&story.state, KeyCode::Enter), []);
+    let grow = Command::Grow {
+        layers: 1,
+        mode: Some(GrowMode::Keep),
+        decision: Some(2),
+    };
+    let sent = screen.press(&story.state, KeyCode::Enter);
+    assert_eq!(sent, [Effect::Send(grow)]);
+}
+
+#[test]
+fn a_choice_for_a_replaced_decision_stays_selected_until_a_rollback_is_advised() {
+    let mut story = Story::deciding();
+    let mut screen = Screen::new();
+    screen.press(&story.state, D);
+    screen.press(&story.state, KeyCode::Down);
+    screen.press(&story.state, KeyCode::Down);
+    story.decision(2);
+    // The first Enter already refers to a decision that was replaced.
+    screen.press(&story.state, KeyCode::Enter);
+    let selected = |screen: &Screen| {
+        let prompt = screen.decision().unwrap();
+        (prompt.decision.id, prompt.entries[prompt.selected])
+    };
+    assert_eq!(selected(&screen), (2, Entry::Stop));
+    story.decision(3);
+    let evidence = &mut story.state.core.decision.as_mut().unwrap().evidence;
+    evidence.suggestion = Suggestion::InsufficientData;
+    screen.press(&story.state, KeyCode::Enter);
+    assert_eq!(selected(&screen), (3, Entry::Cancel));
+    // A decision that was taken meanwhile leaves nothing to choose.
+    story.state.core.decision = None;
+    screen.press(&story.state, KeyCode::Up);
+    screen.press(&story.state, KeyCode::Enter);
+    assert!(screen.decision().is_none());
 }
 
 #[test]

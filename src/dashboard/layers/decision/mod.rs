@@ -105,6 +105,14 @@ impl Layer for Decision {
         self.scroll.act(act);
     }
 
+    /// Takes the decision that has replaced this one. The operator's choice stays selected if it is still possible.
+    fn renew(&mut self, context: &Context<'_>) -> Option<&'static str> {
+        let decision = context.run.core.decision.as_ref()?;
+        let kept = |name: &str| context.facts.nearby.is_kept(name);
+        *self = Self::new(decision, context.run, &kept).with_choice_of(self);
+        Some("decision out of date: this is the new evidence; Enter chooses again")
+    }
+
     fn room(&self) -> Room {
         Room::Side {
             columns: 80,

@@ -69,6 +69,23 @@ impl Decision {
         }
     }
 
+    /// Selects the entry that is selected in `other`, with its amounts, as far as they are possible. An offered rollback, or an
+    /// advice to wait, stays selected instead.
+    pub fn with_choice_of(mut self, other: &Self) -> Self {
+        let careful = [Entry::Rollback, Entry::Cancel];
+        let chosen = other.entries[other.selected];
+        let place = self.entries.iter().position(|e| *e == chosen);
+        if let Some(place) = place.filter(|_| !careful.contains(&self.entries[self.selected])) {
+            self.selected = place;
+        }
+        if chosen == Entry::Grow && self.decision.evidence.layers == other.decision.evidence.layers
+        {
+            self.layers = other.layers;
+        }
+        (self.mode, self.steps) = (other.mode, other.steps);
+        self
+    }
+
     /// Changes the amount of the selected entry. Returns the limit if the model cannot grow by more layers.
     pub fn adjust(&mut self, run: &RunState, up: bool) -> Option<String> {
         match self.entries[self.selected] {
