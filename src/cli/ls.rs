@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::{Global, say};
 use crate::run::dir::RunDir;
-use crate::run::state::RunState;
+use crate::run::event::Phase;
+use crate::run::state::{RunState, Status};
 use crate::run::{series, show, table};
 use crate::text;
 
@@ -93,19 +94,27 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
     let core = &state.core;
     let dash = || "-".to_string();
     let now = core.phase.as_ref();
+    // Not the figures of a control or baseline that is trained after the result.
+    let round = state.result_before_comparison();
+    let done = round.filter(|_| core.status == Status::Done);
+    let phase = done.map(|r| Phase::Round(r.round));
+    let phase = phase.as_ref().or(now.map(|now| &now.phase));
+    let layers = round.map(|r| r.result.layers);
+    let layers = layers.or(now.map(|now| now.layers));
+    let val_loss = round.map(|r| r.result.val_loss);
+    let val_loss = val_loss.or(core.eval.map(|e| e.val_loss()));
     let word = match core.outcome {
         Some(outcome) => outcome.to_string(),
         None => show::state_text(state, dir).into(),
     };
-    let gap = state.gap();
+    let gap = round.map_or_else(|| state.gap(), |r| r.result.gap);
     [
         table::ascii(&dir.name()),
         word,
-        now.map_or_else(dash, |now| table::phase_name(&now.phase)),
-        now.map_or_else(dash, |now| now.layers.to_string()),
+        phase.map_or_else(dash, table::phase_name),
+        layers.map_or_else(dash, |layers| layers.to_string()),
         core.step.to_string(),
-        core.eval
-            .map_or_else(dash, |e| format!("{:.4}", e.val_loss())),
+        val_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
         gap.map_or_else(dash, |gap| format!("{gap:+.4}")),
         show::duration(state.elapsed),
     ]
@@ -114,6 +123,7 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::Event;
 
     #[test]
     fn the_list_is_aligned_and_tells_states() {
@@ -132,6 +142,38 @@ mod tests {
             text.contains("\ntiny-1              interrupted  -           -     0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_run_with_controls_shows_the_figures_of_its_result() {
+        let recorded = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runs/tiny");
+        let journal = std::fs::read_to_string(recorded.join("events.jsonl")).unwrap();
+        let row_at = |last: &str| {
+            let mut state = RunState::default();
+            for line in journal.lines() {
+                state.apply(&Event::from_line(line).unwrap());
+                if line.contains(last) {
+                    break;
+                }
+            }
+            row(&RunDir::at(&recorded), &state)
+        };
+        let done = row_at(r#""kind":"done""#);
+        assert_eq!(
+            done[..7],
+            [
+                "tiny", "matched", "round 2", "6", "2948", "1.8231", "-0.0078"
+            ]
+        );
+        // While a control is trained, its name stands with the figures of the result.
+        let control = row_at(r#""seq":700,"#);
+        assert_eq!(control[2..4], ["control continued", "6"]);
+        assert_eq!(control[5..7], done[5..7]);
+        // In a round, the figures are those of its latest evaluation.
+        let round = row_at(r#""seq":560,"#);
+        assert_eq!(round[2..4], ["round 2", "6"]);
+        let reference = row_at(r#""seq":389,"#);
+        assert_eq!((&*reference[2], &*reference[6]), ("reference", "-"));
     }
 
     #[test]

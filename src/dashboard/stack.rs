@@ -82,7 +82,7 @@ impl Stack {
             (None, _) => false,
             (Some(stamp), Act::Accept) if stamp.is_current(context.run) => true,
             (Some(stamp), Act::Accept) => {
-                context.ui.notice = Some(stamp.refusal().into());
+                self.refuse(open, &stamp, context);
                 return nothing;
             }
             (Some(_), Act::Back) => {
@@ -137,13 +137,23 @@ impl Stack {
         self.settle(open, step, context);
     }
 
+    /// Refuses a stale confirmation, and keeps a layer that has newer content.
+    fn refuse(&mut self, mut open: Open, stamp: &Stamp, context: &mut Context<'_>) {
+        let renewed = open.layer.renew(context);
+        if renewed.is_some() {
+            open.locked_until = context.now + LOCK;
+            self.0.push(open);
+        }
+        context.ui.notice = Some(renewed.unwrap_or_else(|| stamp.refusal()).into());
+    }
+
     fn settle(&mut self, mut open: Open, step: Step, context: &mut Context<'_>) -> Asked {
         match step {
             Step::Close => {}
             Step::Do(effects) => return Asked::Effects(effects),
             Step::Run(line) => return Asked::Run(open, line),
             Step::Confirm(stamp) if !stamp.is_current(context.run) => {
-                context.ui.notice = Some(stamp.refusal().into());
+                self.refuse(open, &stamp, context);
             }
             Step::Confirm(stamp) => {
                 open.confirming = Some(stamp);

@@ -45,7 +45,7 @@ pub(super) mod realistic;
 mod replay;
 pub(super) mod rows;
 mod screens;
-mod story;
+pub(super) mod story;
 mod trouble;
 
 use story::Story;

@@ -147,6 +147,11 @@ pub trait Layer: Any + Debug {
     fn lock(&self) -> Duration {
         LOCK
     }
+    /// Replaces the content after its confirmation has become stale. Returns what the operator should know; `None` if the layer
+    /// should close.
+    fn renew(&mut self, _context: &Context<'_>) -> Option<&'static str> {
+        None
+    }
     /// Whether the run has made the layer's question obsolete.
     fn is_moot(&self, _facts: &Facts, _run: &RunState) -> bool {
         false

@@ -101,20 +101,37 @@ impl Row {
         let best = ended.chain(present).filter(|x| x.is_finite());
         let best = best.reduce(f64::min);
         let left = eta::rough_seconds(state);
+        // Not the figures of a control or baseline that is trained after the result.
+        let round = state.result_before_comparison();
+        let done = round.filter(|_| core.status == Status::Done);
+        let layers = round.map(|r| r.result.layers).or(now.map(|p| p.layers));
+        let parameters = round.map(|r| r.result.parameters);
+        let parameters = parameters.or(now.map(|p| p.parameters));
+        let val = round.map(|r| r.result.val_loss);
+        let val = val.or(core.eval.map(|e| e.val_loss()));
+        let gap = round.map_or_else(|| state.gap(), |r| r.result.gap);
         Self {
             state: core
                 .outcome
                 .map_or_else(|| show::state_text(state, dir).into(), |o| o.to_string()),
             live: is_live(state),
-            phase: now.map_or_else(dash, |p| short_name(&p.phase)),
-            step: now.map_or_else(dash, |p| {
-                format!("{}/{}", core.phase_step, table::count(p.due))
-            }),
-            layers: now.map_or_else(dash, |p| p.layers.to_string()),
-            val: core.eval.map_or_else(dash, |e| loss(e.val_loss())),
+            phase: match (done, now) {
+                (Some(round), _) => short_name(&Phase::Round(round.round)),
+                (None, now) => now.map_or_else(dash, |p| short_name(&p.phase)),
+            },
+            step: match (done, now) {
+                (Some(round), _) => {
+                    let steps = round.result.steps;
+                    format!("{steps}/{}", table::count(steps))
+                }
+                (None, Some(p)) => format!("{}/{}", core.phase_step, table::count(p.due)),
+                (None, None) => dash(),
+            },
+            layers: layers.map_or_else(dash, |layers| layers.to_string()),
+            val: val.map_or_else(dash, loss),
             best: best.map_or_else(dash, loss),
-            gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
-            parameters: now.map_or_else(dash, |p| table::count(p.parameters)),
+            gap: gap.map_or_else(dash, |g| format!("{g:+.4}")),
+            parameters: parameters.map_or_else(dash, table::count),
             policy: info.map_or_else(dash, |i| table::ascii(&i.policy)),
             device: info.map_or_else(dash, |i| table::ascii(&i.device)),
             bytes: None,
@@ -159,6 +176,26 @@ mod tests {
 
     use super::*;
     use crate::dashboard::tests::realistic::{journal::Moment, run_at};
+    use crate::dashboard::tests::story::Story;
+
+    #[test]
+    fn a_finished_run_shows_its_result_instead_of_its_last_control() {
+        let dir = RunDir::at(Path::new("runs/matched"));
+        let run = Story::done().state;
+        let row = Row::of(&run, &dir);
+        assert_eq!((&*row.state, &*row.phase), ("matched", "round 2"));
+        assert_eq!((&*row.step, &*row.layers), ("200/200", "6"));
+        assert_eq!((&*row.val, &*row.gap), ("1.9877", "-0.0123"));
+        // While the control is trained, its name and step stand with the figures of the result.
+        let mut live = run;
+        live.core.status = Status::Running;
+        let row = Row::of(&live, &dir);
+        assert_eq!((&*row.phase, &*row.step), ("random", "200/200"));
+        assert_eq!(
+            (&*row.layers, &*row.val, &*row.gap),
+            ("6", "1.9877", "-0.0123")
+        );
+    }
 
     #[test]
     fn a_row_has_what_an_operator_asks_first() {

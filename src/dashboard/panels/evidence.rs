@@ -24,7 +24,7 @@ pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(last) = &scene.run.core.last_decision {
         lines.extend(head(scene, last));
-        lines.extend(measured(scene, &last.evidence, usize::from(width)));
+        lines.extend(measured(scene, &last.evidence, None, usize::from(width)));
         let rules = last.evidence.rules.iter().map(|rule| scene.text(rule));
         lines.extend(rules.map(|rule| Line::styled(rule, scene.theme.dim)));
         lines.push(Line::default());

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
-use crate::run::event::{Evidence, Forecast, Plateau, Prospect, Suggestion, Verdict};
+use crate::run::event::{Evidence, Forecast, GrowthCost, Plateau, Prospect, Suggestion, Verdict};
 use crate::run::losses;
 use crate::text;
 
@@ -22,8 +22,14 @@ struct Row {
     style: Style,
 }
 
-/// Returns the table in lines of at most `width` columns, if the wording can be shortened to that.
-pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'static>> {
+/// Returns the table in lines of at most `width` columns, if the wording can be shortened to that. The rows about a growth are for
+/// `add` layers; if that is `None`, for the number that the evidence suggests.
+pub fn measured(
+    scene: &Scene<'_>,
+    e: &Evidence,
+    add: Option<usize>,
+    width: usize,
+) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let mut rows = vec![
         Row {
@@ -42,7 +48,12 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'stat
         },
     ];
     let now = scene.run.core.phase_step;
-    rows.extend(e.forecasts.iter().map(|f| forecast_row(scene, f, now)));
+    rows.extend(e.forecasts.iter().map(|f| match (f.prospect, add) {
+        (Prospect::Grow { layers }, Some(add)) if layers != add => {
+            forecast_row(scene, &growth_by(scene, f, add), now)
+        }
+        _ => forecast_row(scene, f, now),
+    }));
     let mut lines = aligned(scene, &rows, width);
     let cells = |label: &str, text: &str| {
         Line::from(vec![
@@ -61,17 +72,57 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'stat
     lines.push(cells("plateau", &lazy));
     lines.push(match &e.growth {
         Some(growth) => {
-            let sources: Vec<String> = growth.source_layers.iter().map(usize::to_string).collect();
-            let info = scene.run.info.as_ref();
-            let of = match info.is_some_and(|i| i.grow_source.copies()) {
-                true => "copies of reference layers",
-                false => "reference layers",
+            let copies = scene.run.info.as_ref();
+            let copies = copies.is_some_and(|i| i.grow_source.copies());
+            let add = add.unwrap_or(growth.add);
+            let text = match sources(e, growth, add, copies) {
+                Some(sources) => {
+                    let of = match copies {
+                        true => "copies of reference layers",
+                        false => "reference layers",
+                    };
+                    let sources: Vec<String> = sources.iter().map(usize::to_string).collect();
+                    format!("{of} {}", sources.join(","))
+                }
+                None => format!("by {}", text::plural(add, "layer")),
             };
-            cells("growing", &format!("{of} {}", sources.join(",")))
+            cells("growing", &text)
         }
         None => cells("growing", "no layer is left to inherit"),
     });
     lines
+}
+
+/// Returns the forecast for a growth by `add` layers, which the evidence does not have. `like` is its forecast for another number.
+fn growth_by(scene: &Scene<'_>, like: &Forecast, add: usize) -> Forecast {
+    let prospect = Prospect::Grow { layers: add };
+    let known = scene.run.prospect(prospect);
+    known.map_or_else(
+        || Forecast {
+            prospect,
+            final_loss: None,
+            final_gap: None,
+            verdict: Verdict::InsufficientData,
+            ..like.clone()
+        },
+        |known| Forecast::clone(&known),
+    )
+}
+
+/// Returns the layers of the reference that a growth by `add` layers takes; `None` if the evidence does not have them. A smaller
+/// growth that does not copy takes the first ones of `growth`.
+fn sources<'a>(
+    e: &'a Evidence,
+    growth: &'a GrowthCost,
+    add: usize,
+    copies: bool,
+) -> Option<&'a [usize]> {
+    let mut all = std::iter::once(growth).chain(&e.costs);
+    match all.find(|cost| cost.add == add) {
+        Some(cost) => Some(&cost.source_layers),
+        None if copies => None,
+        None => growth.source_layers.get(..add),
+    }
 }
 
 /// Returns the row of a choice with its expected loss and gap.

@@ -21,7 +21,7 @@ mod thin;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use super::event::{RankTimes, RunInfo};
+use super::event::{Phase, RankTimes, RunInfo};
 use super::forecast::Outlook;
 use super::windows::EvalWindows;
 use crate::config::Config;
@@ -194,6 +194,14 @@ impl RunState {
     /// Returns the paired gap of the latest validation loss.
     pub fn gap(&self) -> Option<f64> {
         self.core.eval.and_then(|e| e.gap)
+    }
+
+    /// Returns the last round if a model for comparison is or was trained after it: the run's result, while the latest
+    /// evaluation is one of the other model.
+    pub fn result_before_comparison(&self) -> Option<&RoundResult> {
+        let phase = &self.core.phase.as_ref()?.phase;
+        let compares = matches!(phase, Phase::Control(_) | Phase::Baseline(_));
+        self.core.rounds.last().filter(|_| compares)
     }
 
     /// Returns the event numbers at which phases began.

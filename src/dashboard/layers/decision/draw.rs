@@ -63,7 +63,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         // An area that is too narrow for the evidence shows only the sentence.
         if area.width >= EVIDENCE {
             lines.push(Line::default());
-            lines.extend(measured(scene, e, room));
+            lines.extend(measured(scene, e, Some(p.layers), room));
         }
         let (shown, more) = p.scroll.visible(lines, usize::from(inside.height));
         frame.render_widget(Paragraph::new(shown), inside);
@@ -83,7 +83,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     let [left, right] =
         Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
     frame.render_widget(Paragraph::new(why), line);
-    let table = measured(scene, e, usize::from(EVIDENCE) - 1);
+    let table = measured(scene, e, Some(p.layers), usize::from(EVIDENCE) - 1);
     frame.render_widget(Paragraph::new(table), left);
     let asked = choices(scene, p);
     frame.render_widget(Paragraph::new(asked).wrap(Wrap { trim: false }), right);

@@ -71,7 +71,11 @@ impl Layer for Decision {
             return Step::Stay;
         }
         match act {
-            Act::More | Act::Less => self.adjust(context.run, act == Act::More),
+            Act::More | Act::Less => {
+                if let Some(limit) = self.adjust(context.run, act == Act::More) {
+                    context.ui.notice = Some(limit);
+                }
+            }
             Act::Mode => {
                 self.mode = match self.mode {
                     GrowMode::Restart => GrowMode::Keep,
@@ -99,6 +103,14 @@ impl Layer for Decision {
 
     fn scroll(&mut self, act: Act) {
         self.scroll.act(act);
+    }
+
+    /// Takes the decision that has replaced this one. The operator's choice stays selected if it is still possible.
+    fn renew(&mut self, context: &Context<'_>) -> Option<&'static str> {
+        let decision = context.run.core.decision.as_ref()?;
+        let kept = |name: &str| context.facts.nearby.is_kept(name);
+        *self = Self::new(decision, context.run, &kept).with_choice_of(self);
+        Some("decision out of date: this is the new evidence; Enter chooses again")
     }
 
     fn room(&self) -> Room {

@@ -6,6 +6,7 @@ use crate::run::command::{Command, GrowMode, MOST_STEPS};
 use crate::run::event::Suggestion;
 use crate::run::state::{OpenDecision, RunState};
 use crate::run::trouble::{self, Good, Kind, Trouble};
+use crate::text;
 
 /// Entries of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +69,42 @@ impl Decision {
         }
     }
 
-    /// Changes the amount of the selected entry.
-    pub fn adjust(&mut self, run: &RunState, up: bool) {
+    /// Selects the entry that is selected in `other`, with its amounts, as far as they are possible. An offered rollback, or an
+    /// advice to wait, stays selected instead.
+    pub fn with_choice_of(mut self, other: &Self) -> Self {
+        let careful = [Entry::Rollback, Entry::Cancel];
+        let chosen = other.entries[other.selected];
+        let place = self.entries.iter().position(|e| *e == chosen);
+        if let Some(place) = place.filter(|_| !careful.contains(&self.entries[self.selected])) {
+            self.selected = place;
+        }
+        if chosen == Entry::Grow && self.decision.evidence.layers == other.decision.evidence.layers
+        {
+            self.layers = other.layers;
+        }
+        (self.mode, self.steps) = (other.mode, other.steps);
+        self
+    }
+
+    /// Changes the amount of the selected entry. Returns the limit if the model cannot grow by more layers.
+    pub fn adjust(&mut self, run: &RunState, up: bool) -> Option<String> {
         match self.entries[self.selected] {
-            Entry::Grow if up => self.layers = (self.layers + 1).min(layers_left(run).max(1)),
+            Entry::Grow if up && self.layers >= layers_left(run).max(1) => {
+                self.layers = layers_left(run).max(1);
+                let max = run.info.as_ref()?.max_layers;
+                let layers = text::plural(max, "layer");
+                let are = if max == 1 { "is" } else { "are" };
+                return Some(format!(
+                    "{layers} {are} the maximum (grow.max_layers = {max})"
+                ));
+            }
+            Entry::Grow if up => self.layers += 1,
             Entry::Grow => self.layers = self.layers.saturating_sub(1).max(1),
             Entry::TrainOn if up => self.steps = self.steps.saturating_mul(2).min(MOST_STEPS),
             Entry::TrainOn => self.steps = (self.steps / 2).max(1),
             Entry::Rollback | Entry::Stop | Entry::Cancel => {}
         }
+        None
     }
 
     /// Describes an entry's effect, with its amount.
