@@ -46,7 +46,7 @@ impl Man {
         match self.dir {
             None => Ok(say::out(&page(&command)?)?),
             Some(dir) => {
-                std::fs::create_dir_all(&dir)
+                file::create_dirs(&dir)
                     .with_context(|| format!("cannot create the directory {}", text::path(&dir)))?;
                 write(&command, &dir)?;
                 Ok(say::out(&format!(
