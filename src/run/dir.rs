@@ -62,7 +62,7 @@ fn place_advice(source: &io::Error) -> &'static str {
 
 fn hint(runs: &Path, near: &[String]) -> String {
     if runs != Path::new(DEFAULT_RUNS) && !runs.is_dir() {
-        "; the directory does not exist, --runs DIR names another one".into()
+        "; the directory does not exist, --runs DIR names a different directory".into()
     } else if near.is_empty() {
         match runs == Path::new(DEFAULT_RUNS) {
             true => "; `heirloom ls` lists the runs".into(),
