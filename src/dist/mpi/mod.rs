@@ -38,7 +38,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const PEER: usize = 512;
 
 /// The algorithm of Open MPI's nonblocking sums. For sums in place it chooses a reduction to one rank and a broadcast otherwise
-/// (`coll_libnbc`'s "binomial"), whose two halves follow each other and which send log2(N) times the values; a ring sends 2 (N-1)/N of them.
+/// (`coll_libnbc`'s "binomial"), of which one follows the other, and rank 0 sends log2(N) times the values; a ring sends 2 (N-1)/N of them.
 const ALGORITHM: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "ring");
 
 /// Sets what the library reads from the environment, unless the user has set it. To be called before a thread is started.
