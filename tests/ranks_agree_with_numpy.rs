@@ -412,7 +412,7 @@ fn matrices_are_written_with_their_counts() {
     args.extend(["--write", "matrices"]);
     let text = place.expect(0, &args);
     assert!(
-        text.contains("on one core") && text.contains("us a matrix"),
+        text.contains("on one core") && text.contains("us per matrix"),
         "{text}"
     );
     for (layer, heads) in want.k.iter().enumerate() {

@@ -161,7 +161,9 @@ fn near_file(path: &Path) -> Option<PathBuf> {
     };
     let files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
     let names: Vec<String> = files
-        .filter(|file| file.path().extension().is_some_and(|e| e == "toml"))
+        .filter(|file| {
+            file.path().extension().is_some_and(|e| e == "toml") && file.path().is_file()
+        })
         .filter_map(|file| file.file_name().into_string().ok())
         .collect();
     let near = keys::best(wanted, names.iter().map(String::as_str), 0.8)?;

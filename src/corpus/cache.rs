@@ -2,10 +2,11 @@
 //! processes of its host map the file; on a shared file system, so do those of other hosts.
 //!
 //! A file's name is a hash of the texts' contents and of the tokenizer. A file gets its name when it is completely on disk. Files may
-//! be deleted at any time: they are made again when they are needed.
+//! be deleted while no run uses them: they are made again when they are needed.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::reader::{self, Kind, Skipped, Tally, kind};
 use super::tokens::Width;
 use super::{CorpusError, Report, Reporter, Tokenizer, Tokens, encode};
 use crate::file::lock::{self, Locked};
-use crate::file::{self, NewFile};
+use crate::file::{self, Dir, NewFile};
 use crate::text::exact;
 
 /// Version of the files: increased when their layout changes, or when a text is encoded into other ids.
@@ -66,7 +67,7 @@ struct Header {
 enum Turn {
     /// This process writes the file, and holds this lock meanwhile, if it could take one.
     Write(Option<File>),
-    /// Another process has failed to write the file, or this one must not write it: it encodes the texts into its own memory.
+    /// Files cannot be locked here, and another process writes this one: this process encodes the texts into its own memory.
     Keep,
     /// The file exists; these are its ids.
     Made(Tokens),
@@ -161,26 +162,30 @@ impl TokenCache {
         name: &str,
         report: Reporter<'_>,
     ) -> std::io::Result<Turn> {
-        file::create_dirs(&self.dir)?;
+        self.create_dir()?;
         let lock = file::open_to_append(&lock_of(path))?;
         let mut waits = false;
         loop {
             let locked = lock::lock(&lock)?;
             // Another process may have finished the file since the last check.
             let made = read(path, texts, tally);
-            if locked == Locked::Taken && (made.is_some() || waits) {
-                release(path, lock);
-                return Ok(made.map_or(Turn::Keep, Turn::Made));
-            }
             if let Some(tokens) = made {
+                if locked == Locked::Taken {
+                    release(path, lock);
+                }
                 return Ok(Turn::Made(tokens));
             }
             match locked {
-                Locked::Taken => return Ok(Turn::Write(Some(lock))),
+                // Also if the process that this one has waited for could not write the file, or was killed.
+                Locked::Taken => {
+                    self.clear(path);
+                    return Ok(Turn::Write(Some(lock)));
+                }
                 Locked::Held if !waits => {
                     waits = true;
                     report(Report::Shared(&format!(
-                        "waiting for another process, which encodes {name}"
+                        "waiting for another process, which encodes {name}; if it is gone, stop this run and delete {}",
+                        crate::text::path(&lock_of(path))
                     )));
                 }
                 Locked::Held => {}
@@ -188,6 +193,37 @@ impl TokenCache {
                 Locked::Read | Locked::Unsupported => return Ok(Turn::Keep),
             }
             std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Creates the directory; only this user may read the ids in it, which are as private as the texts.
+    fn create_dir(&self) -> std::io::Result<()> {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        file::create_dirs(self.dir.parent().unwrap_or(&self.dir))?;
+        let (parent, name) = Dir::of_file(&self.dir)?;
+        match parent.create_private_subdir(name) {
+            // Another process has created it meanwhile.
+            Err(why) if why.kind() != ErrorKind::AlreadyExists => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes unfinished files of the same ids, which a killed process has left. The caller has the lock, so none is being written.
+    fn clear(&self, path: &Path) {
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+            return;
+        };
+        let unfinished = format!(".{name}.");
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let found = entry.file_name();
+            let same = found
+                .to_str()
+                .is_some_and(|found| found.starts_with(&unfinished));
+            if same && file::is_temporary(&found) {
+                let _ = file::remove(&entry.path());
+            }
         }
     }
 }

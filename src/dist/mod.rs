@@ -124,7 +124,8 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The number of ranks on the same host as this one, itself included.
+    /// The number of ranks on the same host as this one, itself included. Ranks in other containers, which have memory limits of their own,
+    /// are not counted.
     fn on_host(&self) -> usize {
         1
     }

@@ -60,19 +60,6 @@ impl Peer {
         self.place == other.place && self.host == other.host
     }
 
-    /// Whether both processes run on the same host, possibly in different containers, which do not share process ids.
-    pub fn is_on_host_of(&self, other: &Self) -> bool {
-        match (self.boot(), other.boot()) {
-            ("", _) | (_, "") => self.host == other.host,
-            (own, others) => own == others,
-        }
-    }
-
-    /// Returns the boot id of the running system; empty if it is not known.
-    fn boot(&self) -> &str {
-        self.place.split(' ').next().unwrap_or_default()
-    }
-
     /// Whether the two run on the same cores.
     pub fn shares(&self, other: &Self) -> bool {
         self.is_near(other) && self.cores == other.cores
@@ -180,13 +167,13 @@ mod tests {
             ..own.clone()
         };
         assert_eq!(elsewhere.look_from(&own), Life::Unseen);
-        assert!(!elsewhere.is_on_host_of(&own));
+        assert!(!elsewhere.is_near(&own));
         let contained = Peer {
             host: "a container".into(),
-            place: format!("{} pid:[7]", own.boot()),
+            place: format!("{} pid:[7]", own.place.split(' ').next().unwrap()),
             ..own.clone()
         };
         assert_eq!(contained.look_from(&own), Life::Unseen);
-        assert!(contained.is_on_host_of(&own) && !contained.is_near(&own));
+        assert!(!contained.is_near(&own));
     }
 }

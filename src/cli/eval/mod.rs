@@ -97,7 +97,12 @@ impl Args {
         }
         let tasks = tasks::parse(&self.tasks)?;
         if !self.data.is_dir() {
-            bail!("--data {}: no such directory", text::path(&self.data));
+            let task = tasks.first().map_or("TASK", |task| task.name);
+            bail!(
+                "--data {}: no such directory; `heirloom data fetch {task} --data {}` creates it from the hub",
+                text::path(&self.data),
+                text::argument(&self.data)
+            );
         }
         let sets = tasks.iter().map(|task| load(task, &self));
         let sets = sets.collect::<Result<Vec<_>>>()?;

@@ -159,6 +159,9 @@ impl Scale {
         bucket: usize,
     ) -> anyhow::Result<Self> {
         let world = world.max(1);
+        // Several ranks map the files of ids (`crate::corpus::TokenCache`).
+        let text = if world > 1 { 0 } else { plan.text };
+        let plan = &Plan { text, ..*plan };
         let Plan { config, passes, .. } = *plan;
         let (passes, refused) = match passes.among(config, world) {
             Ok(passes) => (passes, None),

@@ -146,7 +146,7 @@ fn of_processes_that_begin_together_one_encodes() {
 }
 
 #[test]
-fn who_waited_in_vain_and_who_cannot_write_encodes_for_itself() {
+fn who_waited_in_vain_writes_and_who_cannot_write_encodes_for_itself() {
     let place = Place::new();
     let (cache, files, byte) = (place.cache(), place.files(), Tokenizer::byte());
     let texts = Texts {
@@ -158,6 +158,9 @@ fn who_waited_in_vain_and_who_cannot_write_encodes_for_itself() {
     file::create_dirs(&cache.dir).unwrap();
     let held = file::open_to_append(&lock_of(&path)).unwrap();
     assert_eq!(lock::lock(&held).unwrap(), Locked::Taken);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let left = cache.dir.join(format!(".{name}.0123456789abcdef.new"));
+    std::fs::write(&left, "unfinished").unwrap();
     let (waited, lines, _) = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| tokens(&cache, &files, &byte));
         std::thread::sleep(2 * GLANCE);
@@ -165,10 +168,13 @@ fn who_waited_in_vain_and_who_cannot_write_encodes_for_itself() {
         waiting.join().unwrap()
     });
     assert!(
-        lines.len() == 1 && lines[0].starts_with("waiting for another process"),
+        lines.len() == 2
+            && lines[0].starts_with("waiting for another process")
+            && lines[1].starts_with("encoding "),
         "{lines:?}"
     );
-    assert!(Tokens::bytes_in_memory([&waited]) > 0);
+    assert_eq!(Tokens::bytes_in_memory([&waited]), 0);
+    assert!(path.is_file() && !left.exists());
     // The path of the directory is that of a file.
     let cache = TokenCache {
         dir: files[0].clone().into(),

@@ -279,7 +279,7 @@ impl Ranks for Mpi {
 
     fn on_host(&self) -> usize {
         let own = &self.peers[self.rank];
-        let near = |peer: &&Peer| peer.is_on_host_of(own);
+        let near = |peer: &&Peer| peer.is_near(own);
         self.peers.iter().filter(near).count()
     }
 

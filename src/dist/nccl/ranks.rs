@@ -428,7 +428,7 @@ impl Ranks for Nccl {
     }
 
     fn on_host(&self) -> usize {
-        self.watch.count(Peer::is_on_host_of)
+        self.watch.count(Peer::is_near)
     }
 
     fn sharing(&self) -> usize {

@@ -252,6 +252,8 @@ impl Checkpoints {
                         Ok(whole) => format!(
                             "; an older one is intact: resume from it with heirloom train --resume {run}@{whole}"
                         ),
+                        // A rank is lost: the others end, and nothing is known about older checkpoints.
+                        Err(lost @ CheckpointError::Nothing(_)) => return lost,
                         Err(_) => format!(", and no other one is intact; {}", self.start_again()),
                     };
                     CheckpointError::Damaged { name, what, remedy }

@@ -1,5 +1,7 @@
 //! Sums of gradients over ranks, in parts that are started while the backward pass still computes others.
 
+use std::env::VarError;
+
 use candle_core::{Device, Error, Result, Tensor};
 
 use crate::dist::{DistError, Ranks};
@@ -24,7 +26,10 @@ const SIZE: &str = "HEIRLOOM_BUCKETS";
 /// When the size in the environment is neither `off` nor a whole number of at least 1.
 pub fn bucket_elements(device: &Device) -> Result<Option<usize>> {
     let bytes = match std::env::var(SIZE).as_deref() {
-        Err(_) => bucket_bytes(device),
+        Err(VarError::NotPresent) => bucket_bytes(device),
+        Err(VarError::NotUnicode(size)) => {
+            candle_core::bail!("{SIZE}={} is not a number", size.display())
+        }
         Ok("off") => return Ok(None),
         Ok(size) => match size.parse::<u32>() {
             Ok(size @ 1..) => (size as usize) << 20,
