@@ -88,7 +88,7 @@ pub enum Ground {
     Foreground,
     /// Another group: this process must neither read nor draw.
     Background,
-    /// The terminal does not belong to this session, so there is no job control.
+    /// The terminal belongs to another session, so the shell cannot stop or continue this process.
     Unknown,
 }
 

@@ -137,7 +137,7 @@ impl Terminal {
     /// Checks that a shell can continue a [suspended](Self::suspend) screen.
     ///
     /// # Errors
-    /// When there is no shell.
+    /// When no shell with job control has started this process.
     pub fn check_shell(&self) -> Result<(), String> {
         jobs::take_suspend();
         let has_shell = jobs::ground(&self.line) == Ground::Foreground && jobs::has_shell();

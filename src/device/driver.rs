@@ -77,7 +77,7 @@ const MODE_PROHIBITED: c_int = 2;
 /// Returns the GPUs of this machine that are visible to this process (`CUDA_VISIBLE_DEVICES`).
 ///
 /// # Errors
-/// When the driver is missing, too old or returns an error, or there is no GPU.
+/// When the driver is missing or too old, returns an error, or finds no visible GPU.
 pub fn gpus() -> Result<Vec<Gpu>, DriverError> {
     let driver = Driver::open()?;
     // SAFETY (of this function): the functions have these types in every version of the driver's library; pointers are

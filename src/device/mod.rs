@@ -23,7 +23,7 @@ pub use libraries::first_library;
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
 
-/// Reads the load of a GPU. Without CUDA there is no GPU to read.
+/// Stands in for the monitor of a GPU in a program built without CUDA, which reads nothing.
 #[cfg(not(feature = "cuda"))]
 pub struct Monitor;
 

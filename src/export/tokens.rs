@@ -29,7 +29,7 @@ pub struct Tokens {
     pub ids: Option<usize>,
     pub special: Special,
     pub chat_template: Option<String>,
-    /// The reason why there is no `tokenizer.json`, if something prevents it.
+    /// The reason why `tokenizer.json` cannot be written, if something prevents it.
     pub why_none: Option<String>,
 }
 

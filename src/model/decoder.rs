@@ -9,11 +9,12 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
+use super::format::{Format, Mode};
 use super::head::Head;
 use super::part::Part;
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
-use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
+use super::workspace::{BackwardBuffers, LayerBuffers, Workspace};
 use crate::ops::{self, Accumulation, AttentionShape, Precision, Recording};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::{DecoderConfig, Positions};
 use super::decoder::{Decoder, linear};
-use super::workspace::{Mode, Workspace};
+use super::format::Mode;
+use super::workspace::Workspace;
 use crate::ops;
 
 /// Most tokens of a prompt that are read at once.

@@ -1,7 +1,7 @@
 //! Computes the memory of a model and its passes from shapes: the same bytes that [`super::Workspace`] and the arenas allocate.
 
 use super::config::{DecoderConfig, Positions};
-use super::workspace::{Format, Mode};
+use super::format::{Format, Mode};
 
 /// Bytes of an f32.
 const WHOLE: u64 = 4;

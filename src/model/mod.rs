@@ -8,6 +8,7 @@ mod config;
 mod decoder;
 pub mod family;
 mod files;
+mod format;
 mod generate;
 mod head;
 mod influence;
@@ -31,6 +32,7 @@ pub use decoder::Decoder;
 pub use files::{
     ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, stream_tensors, write_synced,
 };
+pub use format::{Format, Mode};
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use head::Head;
 pub use influence::{cosine, similarity};
@@ -42,4 +44,4 @@ pub use read::{Files, Weights, load};
 pub use teacher::Teacher;
 pub use walk::Seen;
 pub use weights::{ReadOnly, WeightArena};
-pub use workspace::{Format, Mode, Workspace};
+pub use workspace::Workspace;

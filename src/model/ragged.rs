@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
-use super::workspace::{Format, Mode, Ragged, Workspace};
+use super::format::{Format, Mode};
+use super::workspace::{Ragged, Workspace};
 use crate::ops::{self, Branch, Precision};
 
 /// Most logits that are read at once to find the likeliest token.

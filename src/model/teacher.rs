@@ -4,10 +4,11 @@ use candle_core::{Result, Tensor, bail};
 
 use super::config::DecoderConfig;
 use super::decoder::Decoder;
+use super::format::{Format, Mode};
 use super::head::Head;
 use super::memory::workspace_bytes;
 use super::weights::WeightArena;
-use super::workspace::{Format, Mode, Workspace, activations};
+use super::workspace::{Workspace, activations};
 use crate::ops::{self, SoftTargets};
 
 /// A model without gradients, and buffers to run a student's windows through it. As for the student, logits exist for only a

@@ -4,10 +4,11 @@
 use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
 use super::files::ModelError;
+use super::format::{Format, Mode};
 use super::influence::similarity;
 use super::memory::memory_bytes;
 use super::read::Files;
-use super::workspace::{Format, Mode, Workspace};
+use super::workspace::Workspace;
 use crate::ops;
 
 /// The attention of a layer on some of the windows.

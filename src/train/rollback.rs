@@ -105,7 +105,7 @@ impl Trainer {
             };
             let Err(error) = read else { return Ok(()) };
             self.learner.peers().check()?;
-            // No verdict is asked for: one to stop could not be obeyed here, because there is no model to write.
+            // Verdicts wait: a stop cannot be carried out here, because the model in memory is incomplete and cannot be written.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {

@@ -43,7 +43,7 @@ fn texts_that_cannot_be_trained_on() {
     train(mixture, &["short.txt", "9 tokens"]);
     assert!(
         !place.path().join("runs").exists(),
-        "a run without data is none"
+        "a refused run must not leave a directory"
     );
 }
 

@@ -235,7 +235,7 @@ fn follow(
         // SAFETY: the reader is a duplicate of this descriptor, which is closed only after this thread has ended.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-        // There is no output yet, or a signal came.
+        // No output has arrived within 20 ms, or a signal has interrupted the wait.
         if matches!(poll(&mut fds, PollTimeout::from(20u8)), Ok(0) | Err(_)) {
             continue;
         }

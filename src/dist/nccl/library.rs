@@ -83,7 +83,7 @@ pub(super) fn version() -> Result<i32, DistError> {
     let mut version = 0;
     // SAFETY: a place for a number.
     let result = unsafe { sys::ncclGetVersion(&raw mut version) };
-    // Only the placeholder for a missing library fails here.
+    // The call fails only if libnccl.so.2 is missing: a library that returns an error for every call is loaded in its place.
     if result != ncclResult_t::ncclSuccess {
         return Err(DistError::Library(
             "several GPUs need NCCL, and libnccl.so.2 is not found: install libnccl2 (NVIDIA's repository for your system) or \

@@ -58,6 +58,7 @@ pub mod muon;
 pub mod norm;
 pub mod optimizer;
 pub mod rope;
+mod softmax;
 pub mod swiglu;
 
 /// Rows that one task handles in row-wise loops. Fixed, so that the order of partial sums does not depend on the
