@@ -135,10 +135,11 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         export = Path(scratch) / "export"
         subprocess.run([a.heirloom, "export", a.model, "--format", "hf", "--out", export], check=True)
+        key = digest(a.heirloom, a.model)
         for task, chosen in documents.items():
             if not chosen:
                 continue
-            place = Path(a.keep or scratch) / f"{digest(a.heirloom, a.model)}-{task}-{len(chosen)}"
+            place = Path(a.keep or scratch) / f"{key}-{task}-{len(chosen)}"
             results, samples = by_heirloom(a.heirloom, a.model, task, len(chosen), data, place)
             compare(task, by_harness(task, chosen, export, scratch, a.keep), results, samples)
     sys.exit(1 if failures else 0)

@@ -26,7 +26,7 @@ pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result
 /// Returns the run that was written last, and prints its name on stderr.
 ///
 /// # Errors
-/// When it is missing.
+/// When there are no runs.
 pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
     let dir = pick::last_written(runs)?;
     say::err(&format!("run {}, the most recently written", dir.name()));

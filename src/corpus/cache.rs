@@ -1,7 +1,7 @@
 //! Keeps the token ids of texts in files, so that only one of several processes that read the same texts encodes them. The other
 //! processes of its host map the file; on a shared file system, so do those of other hosts.
 //!
-//! A file's name is a hash of the texts' contents and of the tokenizer. A file gets its name when it is completely on disk. Files may
+//! A file's name is a hash of the texts' contents, the tokenizer and the program's version. A file gets its name when it is completely on disk. Files may
 //! be deleted while no run uses them: they are made again when they are needed.
 
 use std::ffi::OsStr;
@@ -14,9 +14,10 @@ use std::time::Duration;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
+use super::encode::{self, Texts};
 use super::reader::{self, Kind, Skipped, Tally, kind};
 use super::tokens::Width;
-use super::{CorpusError, Report, Reporter, Tokenizer, Tokens, encode};
+use super::{CorpusError, Report, Reporter, Tokens};
 use crate::file::lock::{self, Locked};
 use crate::file::{self, Dir, NewFile};
 use crate::text::exact;
@@ -39,15 +40,6 @@ pub struct TokenCache {
     /// Whether the other processes of the run wait for this one, so that it may write a file without a lock.
     leads: bool,
     least: u64,
-}
-
-/// Texts that are read one after the other, and how they are encoded.
-#[derive(Clone, Copy)]
-pub(super) struct Texts<'a> {
-    pub files: &'a [String],
-    pub tokenizer: &'a Tokenizer,
-    /// The field of rows that holds the text.
-    pub field: &'a str,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -100,12 +92,8 @@ impl TokenCache {
         tally: &Arc<Tally>,
         report: Reporter<'_>,
     ) -> Result<Tokens, CorpusError> {
-        let Texts {
-            files,
-            tokenizer,
-            field,
-        } = texts;
-        let in_memory = || encode::tokens(files, tokenizer, field, tally, report);
+        let files = texts.files;
+        let in_memory = || encode::tokens(texts, tally, report);
         let mut total = 0;
         for file in files {
             total += reader::size(file)?;
@@ -196,7 +184,7 @@ impl TokenCache {
         }
     }
 
-    /// Creates the directory; only this user may read the ids in it, which are as private as the texts.
+    /// Creates the directory if it is missing, for this user alone: the ids in it are as private as the texts.
     fn create_dir(&self) -> std::io::Result<()> {
         if self.dir.is_dir() {
             return Ok(());
@@ -308,21 +296,16 @@ fn write(
     tally: &Arc<Tally>,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
-    let Texts {
-        files,
-        tokenizer,
-        field,
-    } = texts;
     let failed = |source| CorpusError::Write {
         path: path.into(),
         source,
     };
     let mut new = NewFile::create(path).map_err(failed)?;
     let mut bytes = vec![b' '; HEADER];
-    let (width, mut n) = (Width::of(tokenizer.size()), 0);
+    let (width, mut n) = (Width::of(texts.tokenizer.size()), 0);
     // A tally of its own: if writing fails, the texts are read again, and their rows must not be counted twice.
     let own = Arc::new(Tally::default());
-    encode::each(files, tokenizer, field, &own, report, &mut |ids| {
+    encode::each(texts, &own, report, &mut |ids| {
         n += ids.len();
         for id in ids {
             bytes.extend_from_slice(&id.to_le_bytes()[..width.bytes()]);
@@ -337,10 +320,10 @@ fn write(
     // SAFETY: as in `read`; only the header, which lies before the ids, is still written.
     let map = unsafe { Mmap::map(&*new.file()) }.map_err(failed)?;
     let outside = |(at, id)| CorpusError::Outside {
-        name: files.join(", "),
+        name: texts.files.join(", "),
         at,
         id,
-        size: tokenizer.size(),
+        size: texts.tokenizer.size(),
     };
     let tokens = mapped(map, n, texts).map_err(outside)?;
     let skipped = own.skipped();

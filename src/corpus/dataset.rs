@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::cache::{Texts, TokenCache};
+use super::cache::TokenCache;
+use super::encode::Texts;
 use super::reader::{self, Kind, ReadOptions, Tally, find, kind};
 use super::{CorpusError, Mixture, Report, Reporter, Tokenizer, Tokens, encode, token_file};
 use crate::text::exact;
@@ -226,16 +227,14 @@ pub fn open<'a>(
     let tally = Arc::new(Tally::default());
     let texts_to_tokens = |texts: &mut Vec<String>| {
         let files = &std::mem::take(texts);
+        let texts = Texts {
+            files,
+            tokenizer,
+            field,
+        };
         match cache {
-            None => encode::tokens(files, tokenizer, field, &tally, report),
-            Some(cache) => {
-                let texts = Texts {
-                    files,
-                    tokenizer,
-                    field,
-                };
-                cache.tokens(texts, &tally, report)
-            }
+            None => encode::tokens(texts, &tally, report),
+            Some(cache) => cache.tokens(texts, &tally, report),
         }
     };
     let mut all = Vec::new();

@@ -139,21 +139,28 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
+/// Texts that are read one after the other, and how they are encoded.
+#[derive(Clone, Copy)]
+pub struct Texts<'a> {
+    pub files: &'a [String],
+    pub tokenizer: &'a Tokenizer,
+    /// The field of rows that holds the text.
+    pub field: &'a str,
+}
+
 /// Encodes texts into tokens in memory, as [`each`] does.
 ///
 /// # Errors
 /// As [`each`], and when the tokens do not fit into memory.
 pub fn tokens(
-    names: &[String],
-    tokenizer: &Tokenizer,
-    field: &str,
+    texts: Texts<'_>,
     tally: &Arc<Tally>,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
-    let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
-    each(names, tokenizer, field, tally, report, &mut |ids| {
+    let mut held = Held::new(Width::of(texts.tokenizer.size()), memory::available);
+    each(texts, tally, report, &mut |ids| {
         held.push(ids).map_err(|free| CorpusError::NoMemory {
-            name: names.join(", "),
+            name: texts.files.join(", "),
             held: held.bytes() >> 20,
             free: free >> 20,
         })
@@ -161,19 +168,22 @@ pub fn tokens(
     Ok(held.tokens())
 }
 
-/// Encodes texts, with the end of text between documents and between files, and passes the ids to `push` in order. `field` is the
-/// field of rows that holds the text, `tally` counts the rows without one, and `report` receives the progress.
+/// Encodes texts, with the end of text between documents and between files, and passes the ids to `push` in order. `tally`
+/// counts the rows without one, and `report` receives the progress.
 ///
 /// # Errors
 /// When a text cannot be read or encoded, or `push` fails.
 pub fn each(
-    names: &[String],
-    tokenizer: &Tokenizer,
-    field: &str,
+    texts: Texts<'_>,
     tally: &Arc<Tally>,
     report: Reporter<'_>,
     push: &mut dyn FnMut(&[u32]) -> Result<(), CorpusError>,
 ) -> Result<(), CorpusError> {
+    let Texts {
+        files: names,
+        tokenizer,
+        field,
+    } = texts;
     let size = |name: &String| reader::size(name).unwrap_or(0);
     let total: u64 = names.iter().map(size).sum();
     // The byte tokenizer takes no time to speak of; BPE takes about a second per 20 MB.

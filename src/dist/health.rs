@@ -1,6 +1,6 @@
 //! The reports that ranks send each other about once a second, and the judgement from them which rank is lost or hangs.
 //!
-//! Rank 0 hears all other ranks, they hear rank 0. Nothing here sends or waits: times and reports are passed in, and a judgement is
+//! Rank 0 receives the reports of all other ranks, and these receive those of rank 0. Nothing here sends or waits: times and reports are passed in, and a judgement is
 //! returned.
 
 use std::time::{Duration, Instant};

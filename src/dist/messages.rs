@@ -19,7 +19,7 @@ pub fn head(message: &[u8]) -> Vec<u8> {
     head
 }
 
-/// Returns the part of the message in a first part, and the number of bytes that follow; `None` if `head` is not a valid first part.
+/// Returns the beginning of a message from its first part, and the number of bytes that follow; `None` if `head` is not a valid first part.
 pub fn read_head(head: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (length, rest) = head.split_first_chunk::<LENGTH>()?;
     let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;

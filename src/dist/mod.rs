@@ -5,7 +5,7 @@
 //! added.
 
 mod error;
-// Without MPI, which alone uses all of it, it is compiled for its tests.
+// Only MPI uses all of it; without MPI it is compiled only for its tests.
 #[cfg(any(feature = "mpi", test))]
 #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
 mod health;
@@ -103,7 +103,8 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
     /// As [`Self::finish_sums`].
     fn gather(&self, message: &[u8]) -> Result<Vec<Vec<u8>>, DistError>;
 
-    /// Checks that the ranks can still be used. Costs next to nothing, so that one rank alone calls it now and then during long work.
+    /// Checks that the ranks can still be used. Costs next to nothing and needs no other rank's part, so a rank
+    /// can call it often during long work.
     ///
     /// # Errors
     /// When a rank is lost or hangs.

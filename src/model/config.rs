@@ -78,7 +78,7 @@ pub enum Mlp {
     SwiGlu,
 }
 
-/// The linear layers that have a bias.
+/// The parts that have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Biases {
     pub norms: bool,
@@ -88,7 +88,7 @@ pub struct Biases {
 }
 
 impl Biases {
-    /// Returns biases in all layers or in none.
+    /// Returns biases in all parts or in none.
     pub fn all(on: bool) -> Self {
         Self {
             norms: on,

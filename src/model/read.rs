@@ -177,17 +177,6 @@ impl Files {
         Ok(model)
     }
 
-    /// Reads the weights into a model of this shape.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
-        for index in 0..model.params.len() {
-            model.weights.fill(index, |out| self.read(index, out))??;
-        }
-        Ok(())
-    }
-
     /// Returns the type in which a parameter is stored; F32 for one that the file lacks.
     pub fn dtype(&self, stem: &str, layer: Option<usize>) -> DType {
         let place = index_of(&self.params, stem, layer).map(|i| &self.places[i].0);
@@ -240,6 +229,18 @@ impl Files {
 /// A source of parameters: a model in memory, or one on disk, of which only the requested parameters are read.
 pub trait Weights {
     fn config(&self) -> &DecoderConfig;
+
+    /// Reads all weights into a model of this shape.
+    ///
+    /// # Errors
+    /// When a parameter is missing or cannot be read, or a value is not finite.
+    fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
+        for (i, p) in model.params.iter().enumerate() {
+            let read = |out: &mut [f32]| self.parameter(p.stem, p.layer, out);
+            model.weights.fill(i, read)??;
+        }
+        Ok(())
+    }
 
     /// Fills `out` with the parameter of this stem in `layer` (or outside the layers).
     ///

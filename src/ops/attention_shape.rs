@@ -50,7 +50,7 @@ impl Branch {
             && all.windows(2).all(|w| w[0].start + w[0].len <= w[1].start)
     }
 
-    /// Returns the position of each branch's first row in its text: the number of rows of the branches before it. `None` if a
+    /// Returns the position of each branch's first row in its text: the number of rows of the branches that it continues. `None` if a
     /// branch continues one that is not earlier.
     pub fn pasts(all: &[Self]) -> Option<Vec<usize>> {
         let mut pasts: Vec<usize> = Vec::with_capacity(all.len());

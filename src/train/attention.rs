@@ -92,7 +92,7 @@ pub fn count(
         let seen = starts.len() * length * c;
         let (mut refused, mut lost) = (None, None);
         let counted = model.attentions(ws, |layer, qkv, s| {
-            // Attention ranks of long windows take seconds per layer, so that a lost process is looked for at every layer.
+            // Attention ranks of long windows take seconds per layer, so lost ranks are looked for at every layer.
             peers.check().map_err(|why| {
                 let words = why.to_string();
                 lost = Some(why);

@@ -152,7 +152,7 @@ impl Trainer {
                 let (passes, windows) = passes(&shape, None)?;
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
-                // The tokens are in memory already, so that this process holds them.
+                // The tokens are in memory already, so this process already holds them.
                 let held = Held::now(&device, 0, peers.ranks().on_host());
                 plan::check_memory(&config, &phases, &held)?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);

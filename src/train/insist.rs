@@ -1,7 +1,7 @@
 //! Results that exist in memory only: the trainer pauses until the disk has them.
 //!
 //! A scheduled checkpoint that cannot be written is only a warning, since another one follows. At the end of a phase, the next model takes
-//! the memory of the result, so that the result must be on disk first. [`Trainer::insist`] retries automatically and on command, and gives
+//! the memory of the result, so the result must be on disk first. [`Trainer::insist`] retries automatically and on command, and gives
 //! up only on command or when a process that was asked to stop must end.
 
 use std::time::{Duration, Instant};

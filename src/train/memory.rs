@@ -191,7 +191,7 @@ impl Memory {
         }
     }
 
-    /// Refuses a phase that does not fit into the free memory and the memory that this process frees when the last phase ends.
+    /// Refuses a phase that does not fit into the free memory and the memory that this process frees when the present phase ends.
     ///
     /// # Errors
     /// Names the memory that is needed and available, on the GPU or in the machine, and settings that need less.

@@ -22,7 +22,7 @@
 //! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
 //! | `tasks`, `samples`, `downstream` | evaluates the model in training on downstream tasks; has it continue texts; what of both is due |
 //! | `record` | events and answers into the journal |
-//! | [`follow`], `peers`, `instruction`, `reader`, `watched` | the part of ranks other than 0 in a run of several; what rank 0 announces to them; each rank's part of a batch; weights that are read while they wait |
+//! | [`follow`], `peers`, `instruction`, `reader`, `watched` | the part of ranks other than 0 in a run of several; what rank 0 announces to them; each rank's part of a batch; weights that are read while other ranks wait |
 //! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
 
 mod adjust;

@@ -1,4 +1,4 @@
-//! Recordings of the passes of a step, which a GPU repeats.
+//! Recordings of a step's passes, which a GPU replays.
 
 use crate::ops::{Accumulation, Recording};
 

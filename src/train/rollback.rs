@@ -81,7 +81,7 @@ impl Trainer {
         }));
         self.report_overruled(&overruled);
         self.reopen_round();
-        // A resume continues from the newest checkpoint, so that it must be of this branch.
+        // A resume continues from the newest checkpoint, so it must be of this branch.
         if self.keeping().checkpoint("rollback", false, false).is_err() {
             self.keeping().link("latest", &name);
         }

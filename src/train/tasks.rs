@@ -240,16 +240,17 @@ impl Trainer {
             prepared.longest_pass(),
             self.learner.passes().format,
         );
-        let ranks = self.learner.peers().ranks().on_host();
+        // Each rank has a GPU of its own.
+        let ranks = match device.is_cuda() {
+            true => 1,
+            false => self.learner.peers().ranks().on_host(),
+        };
         if let Some(free) = memory::free(&device, ranks).filter(|free| *free < need) {
-            let shared = match device.is_cuda() {
-                true => String::new(),
-                false => memory::shared_words(ranks),
-            };
             bail!(
-                "{name} needs {} of memory next to the training, and {} are available{shared}",
+                "{name} needs {} of memory next to the training, and {} are available{}",
                 table::bytes(need),
-                table::bytes(free)
+                table::bytes(free),
+                memory::shared_words(ranks)
             );
         }
         let of = prepared.rows() as u64;

@@ -10,7 +10,7 @@ use super::passes::Passes;
 use super::peers::Peers;
 use super::watched::Watched;
 use crate::config::{self, ObjectiveChoice};
-use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher};
+use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher, Weights};
 use crate::ops::{Bf16Products, Precision};
 
 /// Paths of teachers' files by the names in the config, without the run's reference.

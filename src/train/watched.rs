@@ -3,7 +3,7 @@
 use candle_core::Error;
 
 use super::peers::Peers;
-use crate::model::{Decoder, DecoderConfig, ModelError, Weights};
+use crate::model::{DecoderConfig, ModelError, Weights};
 
 /// Weights that look for lost ranks before each tensor is read.
 pub(super) struct Watched<'a> {
@@ -14,18 +14,6 @@ pub(super) struct Watched<'a> {
 impl<'a> Watched<'a> {
     pub(super) fn new(weights: &'a dyn Weights, peers: &'a Peers) -> Self {
         Self { weights, peers }
-    }
-
-    /// Reads all weights into a model of their shape.
-    ///
-    /// # Errors
-    /// When a value is not finite or cannot be read, or another rank is lost.
-    pub(super) fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
-        for (i, p) in model.params.iter().enumerate() {
-            let read = |out: &mut [f32]| self.parameter(p.stem, p.layer, out);
-            model.weights.fill(i, read)??;
-        }
-        Ok(())
     }
 
     fn look(&self) -> Result<(), ModelError> {

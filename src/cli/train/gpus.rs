@@ -11,6 +11,7 @@ mod place;
 mod without;
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::getppid;
@@ -19,9 +20,13 @@ use signal_hook::iterator::Signals;
 use super::args::Args;
 use crate::cli::exit;
 use crate::device::{self, Choice};
+use crate::dist::Ranks;
 use crate::dist::launch::Launch;
 use crate::dist::nccl::address::{self, COMM_ID};
 use crate::signals::WATCHED;
+
+/// The device that a rank was asked to use or has chosen, and the engine over which ranks exchange data.
+type Connected = (Option<Choice>, Arc<dyn Ranks>);
 
 /// Environment variable of the ranks of `--gpus`: the id of the process that has started them.
 const PARENT: &str = "HEIRLOOM_GPUS_PARENT";

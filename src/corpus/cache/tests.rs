@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::corpus::{Dataset, Encoding, Source, TEXT_FIELD};
+use crate::corpus::{Dataset, Encoding, Source, TEXT_FIELD, Tokenizer};
 
 /// A temporary directory with texts, and a folder in it for their ids.
 struct Place(tempfile::TempDir);
@@ -47,6 +47,14 @@ impl Place {
     }
 }
 
+fn texts_of<'a>(files: &'a [String], tokenizer: &'a Tokenizer) -> Texts<'a> {
+    Texts {
+        files,
+        tokenizer,
+        field: TEXT_FIELD,
+    }
+}
+
 /// Returns the ids of texts, the reported lines about sharing them, and the number of skipped rows.
 fn tokens(
     cache: &TokenCache,
@@ -59,13 +67,10 @@ fn tokens(
             lines.lock().unwrap().push(line.to_string());
         }
     };
-    let texts = Texts {
-        files,
-        tokenizer,
-        field: TEXT_FIELD,
-    };
     let tally = Arc::default();
-    let tokens = cache.tokens(texts, &tally, &report).unwrap();
+    let tokens = cache
+        .tokens(texts_of(files, tokenizer), &tally, &report)
+        .unwrap();
     (tokens, lines.into_inner().unwrap(), tally.skipped().rows())
 }
 
@@ -73,7 +78,7 @@ fn tokens(
 fn a_text_is_encoded_once_and_read_as_it_is_encoded() {
     let place = Place::new();
     let (cache, files, byte) = (place.cache(), place.files(), Tokenizer::byte());
-    let alone = encode::tokens(&files, &byte, TEXT_FIELD, &Arc::default(), &|_| {}).unwrap();
+    let alone = encode::tokens(texts_of(&files, &byte), &Arc::default(), &|_| {}).unwrap();
     let (first, lines, skipped) = tokens(&cache, &files, &byte);
     assert!(
         lines.len() == 1 && lines[0].starts_with("encoding "),
@@ -149,11 +154,7 @@ fn of_processes_that_begin_together_one_encodes() {
 fn who_waited_in_vain_writes_and_who_cannot_write_encodes_for_itself() {
     let place = Place::new();
     let (cache, files, byte) = (place.cache(), place.files(), Tokenizer::byte());
-    let texts = Texts {
-        files: &files,
-        tokenizer: &byte,
-        field: TEXT_FIELD,
-    };
+    let texts = texts_of(&files, &byte);
     let path = cache.dir.join(format!("{}.tokens", key(texts).unwrap()));
     file::create_dirs(&cache.dir).unwrap();
     let held = file::open_to_append(&lock_of(&path)).unwrap();

@@ -37,11 +37,11 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Bytes of a description of a process on the wire.
 const PEER: usize = 512;
 
-/// The algorithm of Open MPI's nonblocking sums. For sums in place it chooses a reduction to one rank and a broadcast otherwise
-/// (`coll_libnbc`'s "binomial"), of which one follows the other, and rank 0 sends log2(N) times the values; a ring sends 2 (N-1)/N of them.
+/// The algorithm of Open MPI's nonblocking sums. By default it computes sums in place by a reduction to one rank and then a
+/// broadcast (`coll_libnbc`'s "binomial"), in which rank 0 sends log2(N) times the values; a ring sends 2 (N-1)/N of them.
 const ALGORITHM: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "ring");
 
-/// Sets what the library reads from the environment, unless the user has set it. To be called before a thread is started.
+/// Sets what the library reads from the environment, unless the user has set it. Must be called before a thread is started.
 pub fn set_environment() {
     let (name, value) = ALGORITHM;
     if std::env::var_os(name).is_none() {
@@ -102,6 +102,12 @@ impl Mpi {
             board,
             asks: Mutex::new(asks),
         })
+    }
+
+    /// Counts the ranks that are `near` this one, itself included.
+    fn count(&self, near: fn(&Peer, &Peer) -> bool) -> usize {
+        let own = &self.peers[self.rank];
+        self.peers.iter().filter(|peer| near(peer, own)).count()
     }
 
     fn ask(&self, ask: Ask) -> Result<(), DistError> {
@@ -278,14 +284,11 @@ impl Ranks for Mpi {
     }
 
     fn on_host(&self) -> usize {
-        let own = &self.peers[self.rank];
-        let near = |peer: &&Peer| peer.is_near(own);
-        self.peers.iter().filter(near).count()
+        self.count(Peer::is_near)
     }
 
     fn sharing(&self) -> usize {
-        let own = &self.peers[self.rank];
-        self.peers.iter().filter(|peer| peer.shares(own)).count()
+        self.count(Peer::shares)
     }
 
     fn end(&self, how: &End) {

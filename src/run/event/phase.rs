@@ -29,6 +29,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns whether a model for comparison is trained.
+    pub fn is_comparison(&self) -> bool {
+        matches!(self, Self::Control(_) | Self::Baseline(_))
+    }
+
     /// Truncates a name that is too long for a screen.
     pub(super) fn shorten(&mut self) {
         if let Self::Other(name) = self {

@@ -18,7 +18,7 @@ const DIGITS: i32 = 4;
 pub struct RankLayout {
     /// Number of ranks.
     pub world: usize,
-    /// The library that connects the ranks, and the program that started them: `mpi`, `nccl (torchrun)`.
+    /// The library that connects the ranks, and the program that started them: `mpi (mpirun)`, `nccl (torchrun)`.
     pub launcher: String,
     /// The machines, each once, in the order of their first rank.
     pub hosts: Vec<String>,

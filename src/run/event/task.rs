@@ -135,7 +135,8 @@ pub struct Sample {
     pub prompt: String,
     /// The continuation with the likeliest token at each place.
     pub greedy: String,
-    /// The continuation with tokens drawn at temperature 1 from a fixed seed.
+    /// The continuation with tokens drawn from a fixed seed, at temperature 0.8 from the likeliest ones that together reach a probability of
+    /// 0.95.
     pub drawn: String,
     pub seed: u64,
     /// Layers of the model; phase and step are the event's.

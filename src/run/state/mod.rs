@@ -21,7 +21,7 @@ mod thin;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use super::event::{Phase, RankTimes, RunInfo};
+use super::event::{RankTimes, RunInfo};
 use super::forecast::Outlook;
 use super::windows::EvalWindows;
 use crate::config::Config;
@@ -199,8 +199,7 @@ impl RunState {
     /// Returns the last round if a model for comparison is or was trained after it: the run's result, while the latest
     /// evaluation is one of the other model.
     pub fn result_before_comparison(&self) -> Option<&RoundResult> {
-        let phase = &self.core.phase.as_ref()?.phase;
-        let compares = matches!(phase, Phase::Control(_) | Phase::Baseline(_));
+        let compares = self.core.phase.as_ref()?.phase.is_comparison();
         self.core.rounds.last().filter(|_| compares)
     }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::state::TrainState;
-use crate::dist::Ranks;
+use crate::dist::{Ranks, Solo};
 use crate::file::{Dir, Kind, is_temporary};
 use crate::model::{DecoderConfig, Files};
 use crate::run::dir::{RunDir, is_name};
@@ -46,7 +46,7 @@ pub struct Checkpoints {
     /// The open directory, in the process that writes the run.
     handle: Option<Arc<RunHandle>>,
     /// The ranks that wait while a checkpoint is checked.
-    ranks: Option<Arc<dyn Ranks>>,
+    ranks: Arc<dyn Ranks>,
 }
 
 impl Checkpoints {
@@ -58,7 +58,7 @@ impl Checkpoints {
         let checkpoints = Self {
             run: handle.dir().clone(),
             handle: Some(Arc::clone(handle)),
-            ranks: None,
+            ranks: Arc::new(Solo),
         };
         let folder = checkpoints.folder()?;
         let entries = folder.entries();
@@ -76,21 +76,18 @@ impl Checkpoints {
         Self {
             run: run.clone(),
             handle: None,
-            ranks: None,
+            ranks: Arc::new(Solo),
         }
     }
 
     /// Sets the ranks that wait while this process checks a checkpoint: a check ends with an error when one of them is lost.
     pub fn among(self, ranks: Arc<dyn Ranks>) -> Self {
-        Self {
-            ranks: Some(ranks),
-            ..self
-        }
+        Self { ranks, ..self }
     }
 
     /// Checks that the other ranks can still be used.
     fn look(&self) -> Result<(), CheckpointError> {
-        let looked = self.ranks.as_ref().map_or(Ok(()), |ranks| ranks.check());
+        let looked = self.ranks.check();
         looked.map_err(|lost| CheckpointError::Nothing(lost.into()))
     }
 

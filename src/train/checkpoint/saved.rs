@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::file::Dir;
-use crate::model::{Decoder, Files, ModelError, Param};
+use crate::model::{Decoder, Files, ModelError, Param, Weights};
 use crate::tensors::Source;
 use crate::train::learner::Learner;
 use crate::train::optimizer::{Moment, Optimizer};

@@ -11,7 +11,7 @@ use super::*;
 use crate::dist::Ranks;
 use crate::dist::local;
 use crate::dist::lossy::Lossy;
-use crate::model::{self, Decoder, Sizes};
+use crate::model::{self, Decoder, Sizes, Weights};
 use crate::train::optimizer::{Hyperparameters, Moment, Optimizer, Share};
 
 const SIZES: Sizes = Sizes {

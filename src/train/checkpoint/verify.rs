@@ -49,7 +49,7 @@ pub(super) struct StateFile {
 }
 
 /// Checks every file of a checkpoint in its directory against its checksum. `between` is called before each file and between parts
-/// of a large one; an error of it ends the check.
+/// of a large one; if it returns an error, the check ends with that error.
 pub(super) fn verify_in(
     dir: &Dir,
     name: &str,

@@ -82,7 +82,7 @@ fn the_gradients_of_two_halves_add_up_to_the_whole_batchs() {
     assert!((first_loss + second_loss - loss).abs() < 1e-4);
 }
 
-/// Checks for the same losses, ranks and step as of a learner that was made for the shape.
+/// Checks that losses, ranks and step equal those of a learner that was made for the shape.
 fn assert_as_new(learner: &mut Learner, shape: DecoderConfig, val: &Tokens) {
     let mut new = self::learner(shape, val);
     let step = |learner: &mut Learner| {

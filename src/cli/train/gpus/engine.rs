@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 
+use super::Connected;
 use super::over::{Refused, agree, part};
 use super::place;
 use crate::device::{self, Choice};
@@ -15,9 +16,6 @@ use crate::dist::{DistError, Ranks};
 
 /// Longest wait for all ranks to connect.
 const MEETING: Duration = Duration::from_secs(120);
-
-/// The device that a rank was asked to use or has chosen, and the engine over which ranks exchange data.
-type Connected = (Option<Choice>, Arc<dyn Ranks>);
 
 /// Sets the environment variables that NCCL reads, except those that the user has set. Must be called before a thread is started.
 ///
@@ -99,7 +97,7 @@ fn own_part(launch: &Launch, over: Option<&dyn Ranks>) -> Result<(Choice, Device
 /// Returns whether all ranks compute on GPUs. `over` MPI they could also compute on CPUs; then all ranks must ask for the same.
 ///
 /// # Errors
-/// When a rank asks for another device than rank 0: names the first such rank.
+/// When a rank would compute on another kind of device than rank 0: names the first such rank.
 fn are_meant(asked: Option<Choice>, over: &dyn Ranks) -> Result<bool> {
     let own = match asked {
         Some(Choice::Cpu) => false,
@@ -117,7 +115,7 @@ fn are_meant(asked: Option<Choice>, over: &dyn Ranks) -> Result<bool> {
             name(!gpu),
             name(gpu)
         );
-        // Every rank has the same sums, so that all of them return this error.
+        // Every rank has the same sums, so all of them return this error.
         return Err(Refused(words).into());
     }
     Ok(gpu)

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::Connected;
 use crate::device::Choice;
 use crate::dist::Ranks;
 use crate::dist::launch::Launch;
-
-/// The device that a rank was asked to use or has chosen, and the engine over which ranks exchange data.
-type Connected = (Option<Choice>, Arc<dyn Ranks>);
 
 /// Returns the ranks that are connected `over` MPI. The inner result has the same type as with NCCL, and is never an error here.
 ///

@@ -88,9 +88,10 @@ impl Decision {
 
     /// Changes the amount of the selected entry. Returns the limit if the model cannot grow by more layers.
     pub fn adjust(&mut self, run: &RunState, up: bool) -> Option<String> {
+        let most = layers_left(run).max(1);
         match self.entries[self.selected] {
-            Entry::Grow if up && self.layers >= layers_left(run).max(1) => {
-                self.layers = layers_left(run).max(1);
+            Entry::Grow if up && self.layers >= most => {
+                self.layers = most;
                 let max = run.info.as_ref()?.max_layers;
                 let layers = text::plural(max, "layer");
                 let are = if max == 1 { "is" } else { "are" };

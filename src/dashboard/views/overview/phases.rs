@@ -65,11 +65,11 @@ impl Parts {
                 found
             };
             earlier.extend(latest(&|p| *p == Phase::Reference, 1));
-            let in_comparison = starts.last().is_some_and(|last| is_comparison(last.2));
+            let in_comparison = starts.last().is_some_and(|last| last.2.is_comparison());
             // With controls and baselines, only the last round is drawn: it is the run's result.
             let rounds = if in_comparison { 1 } else { EARLIER };
             earlier.extend(latest(&|p| matches!(p, Phase::Round(_)), rounds));
-            earlier.extend(latest(&is_comparison, COMPARED));
+            earlier.extend(latest(&Phase::is_comparison, COMPARED));
         }
         let now = run.core.phase.as_ref();
         Self {
@@ -113,10 +113,6 @@ impl Parts {
     }
 }
 
-fn is_comparison(phase: &Phase) -> bool {
-    matches!(phase, Phase::Control(_) | Phase::Baseline(_))
-}
-
 /// Returns the event, the step and the phase of each beginning of a phase on a branch.
 fn starts(branch: &Branch) -> Vec<(u64, u64, &Phase)> {
     let marks = branch.marks.iter();
@@ -146,8 +142,8 @@ fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
 fn letter(starts: &[(u64, u64, &Phase)], i: usize) -> char {
     match starts[i].2 {
         Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),
-        phase if is_comparison(phase) => {
-            let before = starts[..i].iter().filter(|s| is_comparison(s.2)).count();
+        phase if phase.is_comparison() => {
+            let before = starts[..i].iter().filter(|s| s.2.is_comparison()).count();
             ('a'..='z').nth(before % 26).unwrap_or('?')
         }
         _ => 'R',

@@ -7,6 +7,7 @@ use super::*;
 use crate::config::{LayerChoice, Measure};
 use crate::dist::lossy::Lossy;
 use crate::dist::{DistError, Ranks};
+use crate::model::Weights;
 use crate::run::command::Command;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event};
