@@ -150,7 +150,7 @@ impl TokenCache {
         name: &str,
         report: Reporter<'_>,
     ) -> std::io::Result<Turn> {
-        self.create_dir()?;
+        self.prepare_folder()?;
         let lock = file::open_to_append(&lock_of(path))?;
         let mut waits = false;
         loop {
@@ -185,7 +185,7 @@ impl TokenCache {
     }
 
     /// Creates the directory if it is missing, for this user alone: the ids in it are as private as the texts.
-    fn create_dir(&self) -> std::io::Result<()> {
+    fn prepare_folder(&self) -> std::io::Result<()> {
         if self.dir.is_dir() {
             return Ok(());
         }
